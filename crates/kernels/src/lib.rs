@@ -4,6 +4,8 @@
 //! cache, norms, rotary embeddings. A kernel is a safe function that checks its lengths and then calls the widest
 //! implementation that the processor has, chosen once at run time; each SIMD path is tested against the scalar one.
 
+mod dequantize;
 mod dtype;
 
+pub use dequantize::dequantize;
 pub use dtype::DType;
