@@ -1,1 +1,15 @@
 //! The text engine.
+
+#![forbid(unsafe_code)]
+
+mod cache;
+mod error;
+mod load;
+mod model;
+mod models;
+
+pub use cache::KvCache;
+pub use error::{Error, Result};
+pub use load::{Kind, LoadOptions, kind_of, load_encoder, load_text};
+pub use model::{Batch, EmbeddingInfo, EncoderModel, ModelInfo, Pooling, TextModel};
+pub use models::{Scratch, TextEncoder};

@@ -1,0 +1,65 @@
+//! The paged key-value cache: one [`KvLayer`] of blocks per layer, addressed by slots.
+//!
+//! A slot is `block * block_size + offset`. The cache knows nothing of sequences: which block belongs to whom, and in
+//! which order, is the scheduler's block tables.
+
+use hearth_kernels::{KvDType, KvLayer};
+
+use crate::error::Result;
+
+/// Keys and values of all layers of one model.
+pub struct KvCache {
+    layers: Vec<KvLayer>,
+    blocks: usize,
+    block_size: usize,
+}
+
+impl KvCache {
+    /// Allocates `blocks` blocks of `block_size` tokens for each of `num_layers` layers.
+    ///
+    /// # Errors
+    /// Where memory does not suffice or a size is zero.
+    pub fn new(
+        num_layers: usize,
+        blocks: usize,
+        block_size: usize,
+        num_kv_heads: usize,
+        head_dim: usize,
+        dtype: KvDType,
+    ) -> Result<KvCache> {
+        let layers = (0..num_layers)
+            .map(|_| KvLayer::new(blocks, block_size, num_kv_heads, head_dim, dtype))
+            .collect::<std::result::Result<Vec<_>, _>>()?;
+        Ok(KvCache { layers, blocks, block_size })
+    }
+
+    /// How many blocks there are.
+    pub fn blocks(&self) -> usize {
+        self.blocks
+    }
+
+    /// How many tokens a block holds.
+    pub fn block_size(&self) -> usize {
+        self.block_size
+    }
+
+    /// The bytes that all layers take.
+    pub fn memory_bytes(&self) -> usize {
+        self.layers.iter().map(KvLayer::memory_bytes).sum()
+    }
+
+    /// Copies one block's keys and values to another block, in all layers.
+    ///
+    /// # Panics
+    /// Where a block does not exist.
+    pub fn copy_block(&mut self, from: u32, to: u32) {
+        for layer in &mut self.layers {
+            layer.copy_block(from, to);
+        }
+    }
+
+    /// The keys and values of layer `index`.
+    pub(crate) fn layer_mut(&mut self, index: usize) -> &mut KvLayer {
+        &mut self.layers[index]
+    }
+}
