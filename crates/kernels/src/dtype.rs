@@ -146,7 +146,9 @@ impl std::fmt::Display for DType {
 
 /// The text names no known type.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("unknown tensor type {0:?}; known: F32, F16, BF16, Q8_0, Q4_0, Q4_1, Q5_0, Q5_1, Q2_K to Q6_K")]
+#[error(
+    "unknown tensor type {0:?}; known: F32, F16, BF16, Q8_0, Q4_0, Q4_1, Q5_0, Q5_1, Q2_K to Q6_K"
+)]
 pub struct UnknownDType(pub String);
 
 impl std::str::FromStr for DType {

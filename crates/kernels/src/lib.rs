@@ -4,8 +4,30 @@
 //! cache, norms, rotary embeddings. A kernel is a safe function that checks its lengths and then calls the widest
 //! implementation that the processor has, chosen once at run time; each SIMD path is tested against the scalar one.
 
+mod activation;
+mod attention;
+mod cpu;
 mod dequantize;
 mod dtype;
+mod elementwise;
+mod error;
+mod matrix;
+mod norm;
+mod pool;
+mod rope;
+mod softmax;
+mod storage;
 
+pub use activation::{gelu, gelu_tanh, silu_mul};
+pub use attention::{AttentionSpan, KvDType, KvLayer, attention, attention_full};
+pub use cpu::{Tier, cpu_tier, has_vnni};
 pub use dequantize::dequantize;
 pub use dtype::DType;
+pub use elementwise::{add, add_bias};
+pub use error::KernelError;
+pub use matrix::{Activations, Matrix, Precision, matmul};
+pub use norm::{layer_norm, rms_norm};
+pub use pool::Pool;
+pub use rope::{Rope, RopeStyle};
+pub use softmax::softmax;
+pub use storage::{Bytes, Storage};
