@@ -1,1 +1,3 @@
 //! Model files.
+
+pub mod quant;
