@@ -1,3 +1,21 @@
-//! Model files.
+//! Model files: GGUF and safetensors, read and written, quantized and dequantized.
+//!
+//! [`Checkpoint`] is the one view on a model that the engine and the converter use; [`gguf`] and [`safetensors`] are the
+//! formats below it, [`quant`] the codecs of block types.
+//!
+//! Files are not trusted. Every parser checks counts, lengths and offsets against the size of the file before it
+//! allocates, and its errors name the file, the field and the offset. Tensors are never copied on opening: they are
+//! ranges of the mapped file.
 
+#![deny(unsafe_code)]
+
+pub mod checkpoint;
+mod error;
+pub mod gguf;
+#[allow(unsafe_code)]
+mod mmap;
 pub mod quant;
+pub mod safetensors;
+
+pub use checkpoint::{Checkpoint, Source, Tensor, TensorLayout};
+pub use error::{Error, Result};
