@@ -1,0 +1,211 @@
+//! The engine: many requests for text, one model.
+//!
+//! An [`Engine`] owns a thread that computes steps over a paged KV cache. A request is validated
+//! and admitted or refused when it is submitted ([`Engine::submit`]); what was admitted answers
+//! through its [`Generation`], a stream of [`Event`]s, and is cancelled by dropping that.
+//!
+//! The tokens and scores of an answer depend on the request and its seed alone: not on what else
+//! runs, on how the prompt is cut into steps, on what the prefix cache holds, on preemption or on
+//! the number of threads. That rests on the model's promise that a row's numbers depend on its
+//! sequence's tokens alone ([`TextModel`]), and on draws that depend on seed and index alone
+//! ([`crate::sampling`]).
+
+mod answer;
+mod blocks;
+mod config;
+mod error;
+mod event;
+mod generation;
+mod request;
+mod scheduler;
+mod sequence;
+mod shared;
+mod stats;
+mod stop;
+mod worker;
+
+use std::sync::mpsc::{Sender, channel};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread::JoinHandle;
+use std::time::Instant;
+
+use tokio::sync::mpsc::unbounded_channel;
+
+pub use config::EngineConfig;
+pub use error::EngineError;
+pub use event::{Event, FinishReason, Timings, TokenLogprobs, Usage};
+pub use generation::Generation;
+pub use request::{DEFAULT_PRIORITY, GenerateRequest, MAX_LOGPROBS, MAX_PRIORITY};
+pub use stats::EngineStats;
+
+use crate::model::TextModel;
+use crate::sampling::random_seed;
+use crate::tokenizer::Tokenizer;
+use answer::Answer;
+use scheduler::Scheduler;
+pub(crate) use shared::{Permit, Shared, Status};
+pub(crate) use worker::panic_message;
+use worker::{Command, Submission, Worker};
+
+/// How an engine ends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Shutdown {
+    /// After all that was admitted has been answered.
+    Drain,
+    /// At once; what is under way fails with [`EngineError::ShuttingDown`].
+    Abort,
+}
+
+/// A model at work. Dropping it aborts what is under way.
+pub struct Engine {
+    commands: Sender<Command>,
+    thread: Mutex<Option<JoinHandle<()>>>,
+    shared: Arc<Shared>,
+    tokenizer: Arc<Tokenizer>,
+    vocab_size: usize,
+    context_length: usize,
+    cache_bytes: usize,
+}
+
+impl Engine {
+    /// Allocates the KV cache and starts the engine's thread.
+    ///
+    /// # Errors
+    /// [`EngineError::Start`] where the settings make no sense, or memory or a thread is refused.
+    pub fn start(
+        model: Arc<dyn TextModel>,
+        tokenizer: Arc<Tokenizer>,
+        config: EngineConfig,
+    ) -> Result<Self, EngineError> {
+        let blocks = config.cache_blocks(&*model)?;
+        let cache = model
+            .new_cache(blocks, config.block_size, config.kv_dtype)
+            .map_err(|error| EngineError::Start {
+                message: format!(
+                    "a KV cache of {blocks} blocks of {} tokens: {error}",
+                    config.block_size
+                ),
+            })?;
+        let cache_bytes = cache.memory_bytes();
+        let info = model.info();
+        let vocab_size = info.vocab_size;
+        let context_length = info.context_length.min(blocks * config.block_size);
+        let shared = Arc::new(Shared::new(
+            config.max_sequences.saturating_add(config.queue_limit),
+        ));
+        let (commands, receiver) = channel();
+        let scheduler = Scheduler::new(
+            blocks,
+            config.block_size,
+            config.max_sequences,
+            config.max_batch_tokens,
+        );
+        let worker = Worker::new(
+            model,
+            Arc::clone(&shared),
+            receiver,
+            scheduler,
+            cache,
+            config.priority_step,
+        );
+        let thread = std::thread::Builder::new()
+            .name("engine".into())
+            .spawn(move || worker.run())
+            .map_err(|error| EngineError::Start {
+                message: format!("the engine's thread: {error}"),
+            })?;
+        Ok(Self {
+            commands,
+            thread: Mutex::new(Some(thread)),
+            shared,
+            tokenizer,
+            vocab_size,
+            context_length,
+            cache_bytes,
+        })
+    }
+
+    /// Validates and admits a request. Does not block.
+    ///
+    /// # Errors
+    /// [`EngineError::InvalidParameter`], [`EngineError::ContextLength`] for a prompt that does
+    /// not fit, [`EngineError::QueueFull`], [`EngineError::Deadline`] where it has passed already,
+    /// [`EngineError::ShuttingDown`], [`EngineError::Unhealthy`].
+    pub fn submit(&self, mut request: GenerateRequest) -> Result<Generation, EngineError> {
+        request.validate(self.vocab_size, self.context_length)?;
+        let submitted = Instant::now();
+        if request.deadline.is_some_and(|at| at <= submitted) {
+            return Err(EngineError::Deadline);
+        }
+        let permit = self.shared.admit()?;
+        let seed = request.sampling.seed.unwrap_or_else(random_seed);
+        let (sender, events) = unbounded_channel();
+        let answer = Answer::new(
+            &mut request,
+            seed,
+            self.context_length,
+            &self.tokenizer,
+            sender,
+            permit,
+            submitted,
+        );
+        let submission = Submission {
+            prompt: request.prompt,
+            priority: request.priority,
+            submitted,
+            answer,
+        };
+        let command = Command::Submit(Box::new(submission));
+        if self.send(command).is_err() {
+            return Err(self.shared.stopped());
+        }
+        Ok(Generation::new(events, Arc::clone(&self.shared), seed))
+    }
+
+    /// Tokens that a sequence can have, prompt and answer together: the model's context length, or
+    /// the KV cache's size where that is less.
+    pub fn context_length(&self) -> usize {
+        self.context_length
+    }
+
+    /// Bytes of the KV cache.
+    pub fn cache_bytes(&self) -> usize {
+        self.cache_bytes
+    }
+
+    /// What it is doing and has done, as of its last step.
+    pub fn stats(&self) -> EngineStats {
+        self.shared.stats()
+    }
+
+    /// Whether it takes requests.
+    ///
+    /// # Errors
+    /// [`EngineError::ShuttingDown`], or [`EngineError::Unhealthy`] after a panic.
+    pub fn health(&self) -> Result<(), EngineError> {
+        self.shared.health()
+    }
+
+    /// Takes no more requests and ends the thread as told; blocks until it has ended. A later call
+    /// may turn [`Shutdown::Drain`] into [`Shutdown::Abort`].
+    pub fn shutdown(&self, how: Shutdown) {
+        self.shared.close();
+        // Where the thread has ended there is nothing to tell it.
+        let _ = self.send(Command::Shutdown(how));
+        let mut thread = self.thread.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(thread) = thread.take() {
+            // The thread catches the model's panics and tells of them by its status.
+            let _ = thread.join();
+        }
+    }
+
+    fn send(&self, command: Command) -> Result<(), ()> {
+        self.commands.send(command).map_err(|_| ())
+    }
+}
+
+impl Drop for Engine {
+    fn drop(&mut self) {
+        self.shutdown(Shutdown::Abort);
+    }
+}
