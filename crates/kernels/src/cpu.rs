@@ -66,7 +66,7 @@ pub fn has_vnni() -> bool {
 }
 
 #[cfg(target_arch = "x86_64")]
-fn widest() -> Tier {
+pub(crate) fn widest() -> Tier {
     use std::arch::is_x86_feature_detected as has;
     let avx2 = has!("avx2") && has!("fma") && has!("f16c");
     let avx512 = has!("avx512f") && has!("avx512bw") && has!("avx512dq") && has!("avx512vl");
@@ -78,7 +78,7 @@ fn widest() -> Tier {
 }
 
 #[cfg(not(target_arch = "x86_64"))]
-fn widest() -> Tier {
+pub(crate) fn widest() -> Tier {
     Tier::Scalar
 }
 

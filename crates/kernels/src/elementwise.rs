@@ -29,3 +29,22 @@ pub fn add_bias(x: &mut [f32], bias: &[f32]) {
         add(row, bias);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_bias_is_added_to_every_row() {
+        let mut x = [1.0, 2.0, 3.0, 4.0];
+        add_bias(&mut x, &[10.0, 20.0]);
+        assert_eq!(x, [11.0, 22.0, 13.0, 24.0]);
+        add_bias(&mut [], &[]);
+    }
+
+    #[test]
+    #[should_panic(expected = "not rows of 2")]
+    fn ragged_rows_are_refused() {
+        add_bias(&mut [1.0; 3], &[1.0; 2]);
+    }
+}

@@ -15,8 +15,12 @@ mod matrix;
 mod norm;
 mod pool;
 mod rope;
+mod scratch;
+mod simd;
 mod softmax;
 mod storage;
+#[cfg(test)]
+mod testing;
 
 pub use activation::{gelu, gelu_tanh, silu_mul};
 pub use attention::{AttentionSpan, KvDType, KvLayer, attention, attention_full};

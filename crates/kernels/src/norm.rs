@@ -1,55 +1,270 @@
-//! RMSNorm and LayerNorm over rows.
+//! RMSNorm (Zhang and Sennrich 2019) and LayerNorm (Ba et al. 2016) over rows.
+//!
+//! A row's sums are taken in 64 interleaved parts, those of 16 lanes in four registers, and folded in a fixed order.
 
-use crate::Pool;
+use crate::pool::for_each_row;
+use crate::simd::{self, Kernel, LANES, Simd, load_part, store_part};
+use crate::{Pool, Tier, cpu_tier};
 
 /// `out = x / sqrt(mean(x^2) + eps) * weight` for every row of `x` (`[T, n]`, `n = weight.len()`).
 ///
 /// # Panics
 /// If the lengths do not fit.
-pub fn rms_norm(_pool: &Pool, x: &[f32], weight: &[f32], eps: f32, out: &mut [f32]) {
-    assert_eq!(x.len(), out.len(), "rms_norm: lengths differ");
-    if x.is_empty() {
-        return;
-    }
-    let n = weight.len();
-    assert!(n > 0 && x.len().is_multiple_of(n), "rms_norm: ragged rows");
-    for (x, out) in x.chunks_exact(n).zip(out.chunks_exact_mut(n)) {
-        let mean = x.iter().map(|v| v * v).sum::<f32>() / n as f32;
-        let scale = 1.0 / (mean + eps).sqrt();
-        for i in 0..n {
-            out[i] = x[i] * scale * weight[i];
-        }
-    }
+pub fn rms_norm(pool: &Pool, x: &[f32], weight: &[f32], eps: f32, out: &mut [f32]) {
+    rms_norm_on(cpu_tier(), pool, x, weight, eps, out);
 }
 
 /// `out = (x - mean) / sqrt(variance + eps) * weight + bias` for every row of `x` (`[T, n]`, `n = weight.len()`).
 ///
 /// # Panics
 /// If the lengths do not fit.
-pub fn layer_norm(
-    _pool: &Pool,
+pub fn layer_norm(pool: &Pool, x: &[f32], weight: &[f32], bias: &[f32], eps: f32, out: &mut [f32]) {
+    layer_norm_on(cpu_tier(), pool, x, weight, bias, eps, out);
+}
+
+fn rms_norm_on(tier: Tier, pool: &Pool, x: &[f32], weight: &[f32], eps: f32, out: &mut [f32]) {
+    check(x, weight, out);
+    for_each_row(pool, out, weight.len(), |row, out| {
+        let x = &x[row * weight.len()..][..weight.len()];
+        simd::run(
+            tier,
+            RmsNorm {
+                x,
+                weight,
+                eps,
+                out,
+            },
+        );
+    });
+}
+
+fn layer_norm_on(
+    tier: Tier,
+    pool: &Pool,
     x: &[f32],
     weight: &[f32],
     bias: &[f32],
     eps: f32,
     out: &mut [f32],
 ) {
-    assert_eq!(x.len(), out.len(), "layer_norm: lengths differ");
-    assert_eq!(weight.len(), bias.len(), "layer_norm: lengths differ");
-    if x.is_empty() {
-        return;
-    }
-    let n = weight.len();
-    assert!(
-        n > 0 && x.len().is_multiple_of(n),
-        "layer_norm: ragged rows"
+    check(x, weight, out);
+    assert_eq!(
+        weight.len(),
+        bias.len(),
+        "norm: weight and bias differ in length"
     );
-    for (x, out) in x.chunks_exact(n).zip(out.chunks_exact_mut(n)) {
-        let mean = x.iter().sum::<f32>() / n as f32;
-        let variance = x.iter().map(|v| (v - mean) * (v - mean)).sum::<f32>() / n as f32;
-        let scale = 1.0 / (variance + eps).sqrt();
-        for i in 0..n {
-            out[i] = (x[i] - mean) * scale * weight[i] + bias[i];
+    for_each_row(pool, out, weight.len(), |row, out| {
+        let x = &x[row * weight.len()..][..weight.len()];
+        simd::run(
+            tier,
+            LayerNorm {
+                x,
+                weight,
+                bias,
+                eps,
+                out,
+            },
+        );
+    });
+}
+
+fn check(x: &[f32], weight: &[f32], out: &[f32]) {
+    assert_eq!(
+        x.len(),
+        out.len(),
+        "norm: input and output differ in length"
+    );
+    assert!(
+        x.is_empty() || (!weight.is_empty() && x.len().is_multiple_of(weight.len())),
+        "norm: {} values are not rows of {}",
+        x.len(),
+        weight.len()
+    );
+}
+
+/// The sum of `f(x)` over a row.
+#[inline(always)]
+fn sum<S: Simd>(s: S, x: &[f32], f: impl Fn(S::F) -> S::F) -> f32 {
+    let mut sums = [s.splat(0.0); 4];
+    let (fours, rest) = x.as_chunks::<{ 4 * LANES }>();
+    for four in fours {
+        for (sum, x) in sums.iter_mut().zip(four.as_chunks::<LANES>().0) {
+            *sum = s.add(*sum, f(s.load(x)));
+        }
+    }
+    let (ones, rest) = rest.as_chunks::<LANES>();
+    for (sum, x) in sums.iter_mut().zip(ones) {
+        *sum = s.add(*sum, f(s.load(x)));
+    }
+    if !rest.is_empty() {
+        let mut lanes = [0.0; LANES];
+        s.store(f(load_part(s, rest, 0.0)), &mut lanes);
+        lanes[rest.len()..].fill(0.0);
+        sums[3] = s.add(sums[3], s.load(&lanes));
+    }
+    s.sum(s.add(s.add(sums[0], sums[1]), s.add(sums[2], sums[3])))
+}
+
+struct RmsNorm<'a> {
+    x: &'a [f32],
+    weight: &'a [f32],
+    eps: f32,
+    out: &'a mut [f32],
+}
+
+impl Kernel for RmsNorm<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run<S: Simd>(self, s: S) {
+        let RmsNorm {
+            x,
+            weight,
+            eps,
+            out,
+        } = self;
+        let mean = sum(s, x, |v| s.mul(v, v)) / x.len() as f32;
+        let scale = 1.0 / (mean + eps).sqrt();
+        let scales = s.splat(scale);
+        let (out16, out_rest) = out.as_chunks_mut::<LANES>();
+        let (x16, x_rest) = x.as_chunks::<LANES>();
+        let (w16, w_rest) = weight.as_chunks::<LANES>();
+        for ((out, x), w) in out16.iter_mut().zip(x16).zip(w16) {
+            s.store(s.mul(s.mul(s.load(x), scales), s.load(w)), out);
+        }
+        for ((out, x), w) in out_rest.iter_mut().zip(x_rest).zip(w_rest) {
+            *out = x * scale * w;
+        }
+    }
+}
+
+struct LayerNorm<'a> {
+    x: &'a [f32],
+    weight: &'a [f32],
+    bias: &'a [f32],
+    eps: f32,
+    out: &'a mut [f32],
+}
+
+impl Kernel for LayerNorm<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run<S: Simd>(self, s: S) {
+        let LayerNorm {
+            x,
+            weight,
+            bias,
+            eps,
+            out,
+        } = self;
+        let mean = sum(s, x, |v| v) / x.len() as f32;
+        let means = s.splat(mean);
+        let variance = sum(s, x, |v| {
+            let d = s.sub(v, means);
+            s.mul(d, d)
+        }) / x.len() as f32;
+        let scales = s.splat(1.0 / (variance + eps).sqrt());
+        let row = |x, w, b| s.fma(s.mul(s.sub(x, means), scales), w, b);
+        let (out16, out_rest) = out.as_chunks_mut::<LANES>();
+        let (x16, x_rest) = x.as_chunks::<LANES>();
+        let (w16, w_rest) = weight.as_chunks::<LANES>();
+        let (b16, b_rest) = bias.as_chunks::<LANES>();
+        for (((out, x), w), b) in out16.iter_mut().zip(x16).zip(w16).zip(b16) {
+            s.store(row(s.load(x), s.load(w), s.load(b)), out);
+        }
+        let rest = |x| load_part(s, x, 0.0);
+        store_part(s, row(rest(x_rest), rest(w_rest), rest(b_rest)), out_rest);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::{Random, assert_close, bits};
+
+    fn expected(x: &[f32], weight: &[f32], bias: Option<&[f32]>, eps: f32) -> Vec<f32> {
+        let n = weight.len();
+        let mut out = Vec::new();
+        for row in x.chunks_exact(n) {
+            let row: Vec<f64> = row.iter().map(|v| f64::from(*v)).collect();
+            let mean = if bias.is_some() {
+                row.iter().sum::<f64>() / n as f64
+            } else {
+                0.0
+            };
+            let variance = row.iter().map(|v| (v - mean).powi(2)).sum::<f64>() / n as f64;
+            let scale = 1.0 / (variance + f64::from(eps)).sqrt();
+            out.extend((0..n).map(|i| {
+                let b = bias.map_or(0.0, |b| f64::from(b[i]));
+                ((row[i] - mean) * scale * f64::from(weight[i]) + b) as f32
+            }));
+        }
+        out
+    }
+
+    #[test]
+    fn every_tier_on_rows_of_any_length() {
+        let pool = Pool::new(2);
+        let mut random = Random::new(4);
+        for tier in Tier::available() {
+            for (rows, n) in [
+                (0, 5),
+                (1, 1),
+                (3, 15),
+                (2, 64),
+                (5, 100),
+                (7, 2048),
+                (40, 1031),
+            ] {
+                let x: Vec<f32> = random
+                    .normals(rows * n)
+                    .iter()
+                    .map(|v| v * 3.0 + 1.0)
+                    .collect();
+                let (w, b) = (random.normals(n), random.normals(n));
+                let mut out = vec![f32::NAN; rows * n];
+                rms_norm_on(tier, &pool, &x, &w, 1e-5, &mut out);
+                assert_close(&out, &expected(&x, &w, None, 1e-5), 1e-5, "rms_norm");
+                layer_norm_on(tier, &pool, &x, &w, &b, 1e-5, &mut out);
+                assert_close(&out, &expected(&x, &w, Some(&b), 1e-5), 1e-5, "layer_norm");
+            }
+        }
+    }
+
+    #[test]
+    fn a_row_does_not_depend_on_the_others() {
+        let (one, many) = (Pool::new(1), Pool::new(3));
+        let mut random = Random::new(5);
+        let (rows, n) = (50, 777);
+        let (x, w, b) = (
+            random.normals(rows * n),
+            random.normals(n),
+            random.normals(n),
+        );
+        let (mut all, mut all_ln) = (vec![0.0; rows * n], vec![0.0; rows * n]);
+        rms_norm(&many, &x, &w, 1e-6, &mut all);
+        layer_norm(&many, &x, &w, &b, 1e-6, &mut all_ln);
+        for row in 0..rows {
+            let at = row * n..(row + 1) * n;
+            let mut alone = vec![0.0; n];
+            rms_norm(&one, &x[at.clone()], &w, 1e-6, &mut alone);
+            assert_eq!(bits(&alone), bits(&all[at.clone()]));
+            layer_norm(&one, &x[at.clone()], &w, &b, 1e-6, &mut alone);
+            assert_eq!(bits(&alone), bits(&all_ln[at]));
+        }
+    }
+
+    #[test]
+    fn what_is_not_a_number_spoils_its_row_only() {
+        let pool = Pool::new(1);
+        for tier in Tier::available() {
+            let mut x = vec![1.0; 3 * 37];
+            x[37 + 36] = f32::NAN;
+            let mut out = vec![0.0; 3 * 37];
+            rms_norm_on(tier, &pool, &x, &[1.0; 37], 1e-6, &mut out);
+            assert!(out[37..74].iter().all(|v| v.is_nan()));
+            assert!(out[..37].iter().chain(&out[74..]).all(|v| v.is_finite()));
         }
     }
 }

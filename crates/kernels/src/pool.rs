@@ -329,6 +329,28 @@ impl<T> SharedMut<T> {
     }
 }
 
+/// Calls `f(index, row)` for every row of `cols` elements of `data`; the last may be shorter.
+///
+/// Short work stays on the calling thread: waking others would take longer.
+pub(crate) fn for_each_row<F: Fn(usize, &mut [f32]) + Sync>(
+    pool: &Pool,
+    data: &mut [f32],
+    cols: usize,
+    f: F,
+) {
+    /// Elements worth a task.
+    const TASK: usize = 16 * 1024;
+    if data.is_empty() {
+        return;
+    }
+    let rows_per_task = TASK.div_ceil(cols);
+    pool.for_each_chunk(data, rows_per_task * cols, |task, rows| {
+        for (i, row) in rows.chunks_mut(cols).enumerate() {
+            f(task * rows_per_task + i, row);
+        }
+    });
+}
+
 /// The number of distinct physical cores, where the system tells.
 fn physical_cores() -> Option<usize> {
     let mut cores = std::collections::HashSet::new();

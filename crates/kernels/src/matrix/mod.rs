@@ -1,6 +1,15 @@
 //! Weight matrices and their products with activations.
 
-use crate::{Bytes, DType, KernelError, Pool, dequantize};
+mod activations;
+mod float;
+#[cfg(test)]
+mod tests;
+mod tile;
+
+pub use activations::Activations;
+
+use crate::{Bytes, DType, KernelError, Pool, Tier, cpu_tier, dequantize};
+use float::FloatProduct;
 
 /// How exactly a quantized matrix is multiplied.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -94,65 +103,39 @@ impl Matrix {
     }
 }
 
-/// The inputs of one or several products.
-#[derive(Default)]
-pub struct Activations {
-    values: Vec<f32>,
-    rows: usize,
-    cols: usize,
-}
-
-impl Activations {
-    /// Takes over `x` (`[T, cols]`). Buffers are reused from call to call.
-    ///
-    /// # Panics
-    /// If `x` does not consist of whole rows.
-    pub fn load(&mut self, pool: &Pool, x: &[f32], cols: usize) {
-        let _ = pool;
-        assert!(
-            cols > 0 && x.len().is_multiple_of(cols),
-            "{} values are not rows of {cols}",
-            x.len()
-        );
-        self.values.clear();
-        self.values.extend_from_slice(x);
-        self.rows = x.len() / cols;
-        self.cols = cols;
-    }
-
-    /// The number of rows loaded.
-    pub fn rows(&self) -> usize {
-        self.rows
-    }
-}
-
 /// `out = x wᵀ`: `out` (`[T, w.rows()]`) is overwritten. Row `t` of it depends bit for bit on row `t` of `x` only.
 ///
 /// # Panics
 /// If the shapes do not fit.
 pub fn matmul(pool: &Pool, w: &Matrix, x: &Activations, out: &mut [f32]) {
+    matmul_on(cpu_tier(), pool, w, x, out);
+}
+
+fn matmul_on(tier: Tier, pool: &Pool, w: &Matrix, x: &Activations, out: &mut [f32]) {
     assert_eq!(
-        x.cols, w.cols,
+        x.cols(),
+        w.cols,
         "matmul: {} inputs for a matrix of {} columns",
-        x.cols, w.cols
+        x.cols(),
+        w.cols
     );
-    assert_eq!(out.len(), x.rows * w.rows, "matmul: wrong output length");
-    let columns: Vec<Vec<f32>> = {
-        let mut columns = vec![vec![0.0; x.rows]; w.rows];
-        pool.for_each_chunk(&mut columns, 16, |chunk, columns| {
-            let mut weights = vec![0.0; w.cols];
-            for (i, column) in columns.iter_mut().enumerate() {
-                w.read_row(chunk * 16 + i, &mut weights);
-                for (out, x) in column.iter_mut().zip(x.values.chunks_exact(w.cols)) {
-                    *out = x.iter().zip(&weights).map(|(a, b)| a * b).sum();
-                }
-            }
-        });
-        columns
+    assert_eq!(out.len(), x.rows() * w.rows, "matmul: wrong output length");
+    let product = FloatProduct {
+        dtype: w.dtype,
+        weights: &w.bytes,
+        rows: w.rows,
+        cols: w.cols,
+        x: x.values(),
+        stride: x.stride(),
+        tokens: x.rows(),
     };
-    for (r, column) in columns.iter().enumerate() {
-        for (t, value) in column.iter().enumerate() {
-            out[t * w.rows + r] = *value;
-        }
-    }
+    product.run(tier, pool, out);
+}
+
+/// How many tiles of `tile_bytes` weights a task takes: enough that the threads even out, but not tiny ones.
+fn tiles_per_task(tiles: usize, threads: usize, tile_bytes: usize) -> usize {
+    /// Weights worth a task.
+    const TASK_BYTES: usize = 48 * 1024;
+    let even = tiles.div_ceil(8 * threads);
+    even.min(TASK_BYTES.div_ceil(tile_bytes.max(1))).max(1)
 }

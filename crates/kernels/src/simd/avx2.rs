@@ -1,0 +1,163 @@
+//! The 16 lanes as a pair of AVX2 registers.
+
+use std::arch::x86_64::*;
+
+use super::{Kernel, LANES, Simd};
+
+/// AVX2, FMA and F16C.
+#[derive(Clone, Copy)]
+pub(super) struct Avx2(());
+
+/// Runs a kernel with AVX2, FMA and F16C switched on.
+///
+/// # Safety
+/// The processor has them.
+#[target_feature(enable = "avx2,fma,f16c")]
+pub(super) unsafe fn run<K: Kernel>(kernel: K) -> K::Output {
+    kernel.run(Avx2(()))
+}
+
+/// The sum of 8 lanes, halves onto each other.
+///
+/// # Safety
+/// The processor has AVX.
+#[inline(always)]
+pub(super) unsafe fn sum(v: __m256) -> f32 {
+    // SAFETY: by this function's contract.
+    unsafe {
+        let v = _mm_add_ps(_mm256_castps256_ps128(v), _mm256_extractf128_ps::<1>(v));
+        let v = _mm_add_ps(v, _mm_movehl_ps(v, v));
+        _mm_cvtss_f32(_mm_add_ss(v, _mm_movehdup_ps(v)))
+    }
+}
+
+/// Methods that apply the same intrinsics to both registers.
+macro_rules! pairwise {
+    ($(fn $name:ident$(<const $n:ident: i32>)?($($arg:ident: $type:ty),*) -> $out:ty = $body:expr;)*) => {
+        $(
+            #[inline(always)]
+            fn $name(self, $($arg: [$type; 2]),*) -> [$out; 2] {
+                std::array::from_fn(|i| {
+                    $(let $arg = $arg[i];)*
+                    // SAFETY: `self` exists only where `run` was entered, so the processor has the instructions.
+                    unsafe { $body }
+                })
+            }
+        )*
+    };
+}
+
+/// Methods that are one expression of intrinsics.
+macro_rules! methods {
+    ($(fn $name:ident$(<const $n:ident: u32>)?($($arg:ident: $type:ty),*) -> $out:ty = $body:expr;)*) => {
+        $(
+            #[inline(always)]
+            fn $name$(<const $n: u32>)?(self, $($arg: $type),*) -> $out {
+                // SAFETY: `self` exists only where `run` was entered, so the processor has the instructions; the
+                // offsets lie within the arrays, and loads and stores need no alignment.
+                unsafe { $body }
+            }
+        )*
+    };
+}
+
+impl Simd for Avx2 {
+    type F = [__m256; 2];
+    type I = [__m256i; 2];
+
+    const WIDE: bool = false;
+
+    methods! {
+        fn splat(x: f32) -> [__m256; 2] = [_mm256_set1_ps(x); 2];
+        fn load(x: &[f32; LANES]) -> [__m256; 2] =
+            [_mm256_loadu_ps(x.as_ptr()), _mm256_loadu_ps(x.as_ptr().add(8))];
+        fn store(v: [__m256; 2], out: &mut [f32; LANES]) -> () = {
+            _mm256_storeu_ps(out.as_mut_ptr(), v[0]);
+            _mm256_storeu_ps(out.as_mut_ptr().add(8), v[1]);
+        };
+        fn load_f16(x: &[u8; 32]) -> [__m256; 2] = [
+            _mm256_cvtph_ps(_mm_loadu_si128(x.as_ptr().cast())),
+            _mm256_cvtph_ps(_mm_loadu_si128(x.as_ptr().add(16).cast())),
+        ];
+        fn store_f16(v: [__m256; 2], out: &mut [u8; 32]) -> () = {
+            let halves = v.map(|v| _mm256_cvtps_ph::<_MM_FROUND_TO_NEAREST_INT>(v));
+            _mm_storeu_si128(out.as_mut_ptr().cast(), halves[0]);
+            _mm_storeu_si128(out.as_mut_ptr().add(16).cast(), halves[1]);
+        };
+        fn load_bf16(x: &[u8; 32]) -> [__m256; 2] = [0, 16].map(|at| {
+            let halves = _mm256_cvtepu16_epi32(_mm_loadu_si128(x.as_ptr().add(at).cast()));
+            _mm256_castsi256_ps(_mm256_slli_epi32::<16>(halves))
+        });
+        fn sum(v: [__m256; 2]) -> f32 = sum(_mm256_add_ps(v[0], v[1]));
+        fn max_lane(v: [__m256; 2]) -> f32 = {
+            let v = _mm256_max_ps(v[0], v[1]);
+            let v = _mm_max_ps(_mm256_castps256_ps128(v), _mm256_extractf128_ps::<1>(v));
+            let v = _mm_max_ps(v, _mm_movehl_ps(v, v));
+            _mm_cvtss_f32(_mm_max_ss(v, _mm_movehdup_ps(v)))
+        };
+        fn splat_i32(x: i32) -> [__m256i; 2] = [_mm256_set1_epi32(x); 2];
+        fn load_bytes(x: &[u8; 64]) -> [__m256i; 2] = [
+            _mm256_loadu_si256(x.as_ptr().cast()),
+            _mm256_loadu_si256(x.as_ptr().add(32).cast()),
+        ];
+        fn store_bytes(v: [__m256i; 2], out: &mut [u8; 64]) -> () = {
+            _mm256_storeu_si256(out.as_mut_ptr().cast(), v[0]);
+            _mm256_storeu_si256(out.as_mut_ptr().add(32).cast(), v[1]);
+        };
+        fn widen_u8(x: &[u8; LANES]) -> [__m256i; 2] = {
+            let x = _mm_loadu_si128(x.as_ptr().cast());
+            [_mm256_cvtepu8_epi32(x), _mm256_cvtepu8_epi32(_mm_unpackhi_epi64(x, x))]
+        };
+        fn widen_i8(x: &[u8; LANES]) -> [__m256i; 2] = {
+            let x = _mm_loadu_si128(x.as_ptr().cast());
+            [_mm256_cvtepi8_epi32(x), _mm256_cvtepi8_epi32(_mm_unpackhi_epi64(x, x))]
+        };
+        fn narrow_i8(v: [__m256i; 2], out: &mut [i8; LANES]) -> () = {
+            let mut lanes = [0i32; LANES];
+            _mm256_storeu_si256(lanes.as_mut_ptr().cast(), v[0]);
+            _mm256_storeu_si256(lanes.as_mut_ptr().add(8).cast(), v[1]);
+            *out = lanes.map(|x| x as i8);
+        };
+        fn shl<const N: u32>(a: [__m256i; 2]) -> [__m256i; 2] =
+            a.map(|a| _mm256_sll_epi32(a, _mm_cvtsi32_si128(N as i32)));
+        fn shr<const N: u32>(a: [__m256i; 2]) -> [__m256i; 2] =
+            a.map(|a| _mm256_srl_epi32(a, _mm_cvtsi32_si128(N as i32)));
+        fn shr_by(a: [__m256i; 2], n: u32) -> [__m256i; 2] =
+            a.map(|a| _mm256_srl_epi32(a, _mm_cvtsi32_si128(n as i32)));
+        fn sar<const N: u32>(a: [__m256i; 2]) -> [__m256i; 2] =
+            a.map(|a| _mm256_sra_epi32(a, _mm_cvtsi32_si128(N as i32)));
+    }
+
+    pairwise! {
+        fn add(a: __m256, b: __m256) -> __m256 = _mm256_add_ps(a, b);
+        fn sub(a: __m256, b: __m256) -> __m256 = _mm256_sub_ps(a, b);
+        fn mul(a: __m256, b: __m256) -> __m256 = _mm256_mul_ps(a, b);
+        fn div(a: __m256, b: __m256) -> __m256 = _mm256_div_ps(a, b);
+        fn fma(a: __m256, b: __m256, c: __m256) -> __m256 = _mm256_fmadd_ps(a, b, c);
+        fn max(a: __m256, b: __m256) -> __m256 = _mm256_max_ps(a, b);
+        fn min(a: __m256, b: __m256) -> __m256 = _mm256_min_ps(a, b);
+        fn select_negative(x: __m256, a: __m256, b: __m256) -> __m256 = _mm256_blendv_ps(b, a, x);
+        fn to_bits(v: __m256) -> __m256i = _mm256_castps_si256(v);
+        fn from_bits(v: __m256i) -> __m256 = _mm256_castsi256_ps(v);
+        fn to_f32(v: __m256i) -> __m256 = _mm256_cvtepi32_ps(v);
+        fn to_i32(v: __m256) -> __m256i = _mm256_cvtps_epi32(v);
+        fn add_i32(a: __m256i, b: __m256i) -> __m256i = _mm256_add_epi32(a, b);
+        fn sub_i32(a: __m256i, b: __m256i) -> __m256i = _mm256_sub_epi32(a, b);
+        fn and(a: __m256i, b: __m256i) -> __m256i = _mm256_and_si256(a, b);
+        fn or(a: __m256i, b: __m256i) -> __m256i = _mm256_or_si256(a, b);
+        fn dot_u7(acc: __m256i, w: __m256i, a: __m256i) -> __m256i = {
+            // Two products of at most 127 * 128 fit an i16.
+            let pairs = _mm256_maddubs_epi16(w, a);
+            _mm256_add_epi32(acc, _mm256_madd_epi16(pairs, _mm256_set1_epi16(1)))
+        };
+        fn dot_u8(acc: __m256i, w: __m256i, a: __m256i) -> __m256i = {
+            // Bytes of even and of odd index as i16; the products are exact in i32.
+            let even = _mm256_madd_epi16(
+                _mm256_and_si256(w, _mm256_set1_epi16(0xFF)),
+                _mm256_srai_epi16::<8>(_mm256_slli_epi16::<8>(a)),
+            );
+            let odd = _mm256_madd_epi16(_mm256_srli_epi16::<8>(w), _mm256_srai_epi16::<8>(a));
+            _mm256_add_epi32(acc, _mm256_add_epi32(even, odd))
+        };
+    }
+}

@@ -1,0 +1,144 @@
+//! Kernels are written once over 16 lanes and compiled for every tier.
+//!
+//! A kernel is generic over a [`Simd`], whose vectors always have 16 lanes: one register of AVX-512, a pair of AVX2, an
+//! array in portable code. So all tiers add in the same order; AVX2 and AVX-512 agree bit for bit, portable code
+//! differs in that it rounds a product before it is added. [`run`] enters a kernel with the instructions of a tier
+//! switched on; all that a kernel calls is `inline(always)`, so that it is compiled with them too.
+
+#[cfg(target_arch = "x86_64")]
+mod avx2;
+#[cfg(target_arch = "x86_64")]
+mod avx512;
+pub(crate) mod math;
+mod scalar;
+
+use crate::Tier;
+
+/// The number of lanes.
+pub(crate) const LANES: usize = 16;
+
+/// Vectors of 16 lanes. A value of the type is proof that the processor has the instructions.
+///
+/// `F` is 16 f32. `I` is 64 bytes, seen as 16 i32 where nothing else is said.
+pub(crate) trait Simd: Copy + Send + Sync + 'static {
+    type F: Copy;
+    type I: Copy;
+
+    /// Whether there are registers for large tiles: 32 of 16 lanes, as against 16 of 8 lanes.
+    const WIDE: bool;
+
+    fn splat(self, x: f32) -> Self::F;
+    fn load(self, x: &[f32; LANES]) -> Self::F;
+    fn store(self, v: Self::F, out: &mut [f32; LANES]);
+    /// 16 little-endian halves.
+    fn load_f16(self, x: &[u8; 2 * LANES]) -> Self::F;
+    /// 16 little-endian halves, rounded to nearest even.
+    fn store_f16(self, v: Self::F, out: &mut [u8; 2 * LANES]);
+    /// 16 little-endian upper halves of singles.
+    fn load_bf16(self, x: &[u8; 2 * LANES]) -> Self::F;
+
+    fn add(self, a: Self::F, b: Self::F) -> Self::F;
+    fn sub(self, a: Self::F, b: Self::F) -> Self::F;
+    fn mul(self, a: Self::F, b: Self::F) -> Self::F;
+    fn div(self, a: Self::F, b: Self::F) -> Self::F;
+    /// `a * b + c`; rounded once but in portable code.
+    fn fma(self, a: Self::F, b: Self::F, c: Self::F) -> Self::F;
+    /// `a > b ? a : b`, so `b` where one is not a number.
+    fn max(self, a: Self::F, b: Self::F) -> Self::F;
+    /// `a < b ? a : b`, so `b` where one is not a number.
+    fn min(self, a: Self::F, b: Self::F) -> Self::F;
+    /// The lanes' sum in a fixed order: halves onto each other, from 16 lanes to 1.
+    fn sum(self, v: Self::F) -> f32;
+    /// The largest lane; lanes that are not a number may be lost.
+    fn max_lane(self, v: Self::F) -> f32;
+    /// Lanes of `a` where `x` is negative (its sign bit is set), else of `b`.
+    fn select_negative(self, x: Self::F, a: Self::F, b: Self::F) -> Self::F;
+
+    fn to_bits(self, v: Self::F) -> Self::I;
+    fn from_bits(self, v: Self::I) -> Self::F;
+    /// i32 to f32, rounded to nearest.
+    fn to_f32(self, v: Self::I) -> Self::F;
+    /// f32 to i32, rounded to nearest even; for numbers in i32's range.
+    fn to_i32(self, v: Self::F) -> Self::I;
+
+    fn splat_i32(self, x: i32) -> Self::I;
+    /// 64 bytes as they are.
+    fn load_bytes(self, x: &[u8; 64]) -> Self::I;
+    fn store_bytes(self, v: Self::I, out: &mut [u8; 64]);
+    /// 16 bytes to lanes, zero-extended.
+    fn widen_u8(self, x: &[u8; LANES]) -> Self::I;
+    /// 16 bytes to lanes, sign-extended.
+    fn widen_i8(self, x: &[u8; LANES]) -> Self::I;
+    /// The lanes' low bytes.
+    fn narrow_i8(self, v: Self::I, out: &mut [i8; LANES]);
+    fn add_i32(self, a: Self::I, b: Self::I) -> Self::I;
+    fn sub_i32(self, a: Self::I, b: Self::I) -> Self::I;
+    fn and(self, a: Self::I, b: Self::I) -> Self::I;
+    fn or(self, a: Self::I, b: Self::I) -> Self::I;
+    fn shl<const N: u32>(self, a: Self::I) -> Self::I;
+    /// Zeros come in from above.
+    fn shr<const N: u32>(self, a: Self::I) -> Self::I;
+    /// Shift right by a number known at run time only; zeros come in from above.
+    fn shr_by(self, a: Self::I, n: u32) -> Self::I;
+    /// The sign comes in from above.
+    fn sar<const N: u32>(self, a: Self::I) -> Self::I;
+
+    /// Adds to each i32 lane of `acc` the products of its four bytes: unsigned in `w`, at most 127, signed in `a`.
+    fn dot_u7(self, acc: Self::I, w: Self::I, a: Self::I) -> Self::I;
+    /// As [`Simd::dot_u7`], but `w` may be any byte and `a` must not be -128.
+    fn dot_u8(self, acc: Self::I, w: Self::I, a: Self::I) -> Self::I;
+}
+
+/// Code that can be compiled for every tier.
+pub(crate) trait Kernel {
+    type Output;
+    /// The code; `inline(always)`, as all that it calls.
+    fn run<S: Simd>(self, simd: S) -> Self::Output;
+}
+
+/// Runs a kernel with the instructions of `tier`, or of the widest that the machine has.
+#[inline]
+pub(crate) fn run<K: Kernel>(tier: Tier, kernel: K) -> K::Output {
+    #[cfg(target_arch = "x86_64")]
+    {
+        match tier.min(crate::cpu::widest()) {
+            Tier::Avx512 if crate::has_vnni() => {
+                // SAFETY: `widest` and `has_vnni` found the instructions.
+                unsafe { avx512::run_vnni(kernel) }
+            }
+            Tier::Avx512 => {
+                // SAFETY: `widest` found the instructions.
+                unsafe { avx512::run(kernel) }
+            }
+            Tier::Avx2 => {
+                // SAFETY: `widest` found the instructions.
+                unsafe { avx2::run(kernel) }
+            }
+            Tier::Scalar => kernel.run(scalar::Scalar),
+        }
+    }
+    #[cfg(not(target_arch = "x86_64"))]
+    {
+        let _ = tier;
+        kernel.run(scalar::Scalar)
+    }
+}
+
+/// The first 16 values of `x` and, where there are fewer, `fill`.
+#[inline(always)]
+pub(crate) fn load_part<S: Simd>(s: S, x: &[f32], fill: f32) -> S::F {
+    let mut lanes = [fill; LANES];
+    lanes[..x.len()].copy_from_slice(x);
+    s.load(&lanes)
+}
+
+/// Writes the first lanes to all of `out`, which has at most 16.
+#[inline(always)]
+pub(crate) fn store_part<S: Simd>(s: S, v: S::F, out: &mut [f32]) {
+    let mut lanes = [0.0; LANES];
+    s.store(v, &mut lanes);
+    out.copy_from_slice(&lanes[..out.len()]);
+}
+
+#[cfg(test)]
+mod tests;
