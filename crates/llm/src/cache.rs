@@ -10,6 +10,8 @@ use crate::error::Result;
 /// Keys and values of all layers of one model.
 pub struct KvCache {
     layers: Vec<KvLayer>,
+    /// True where all layers use `layers[0]` in turn.
+    one_pass: bool,
     blocks: usize,
     block_size: usize,
 }
@@ -30,7 +32,31 @@ impl KvCache {
         let layers = (0..num_layers)
             .map(|_| KvLayer::new(blocks, block_size, num_kv_heads, head_dim, dtype))
             .collect::<std::result::Result<Vec<_>, _>>()?;
-        Ok(KvCache { layers, blocks, block_size })
+        Ok(KvCache {
+            layers,
+            one_pass: false,
+            blocks,
+            block_size,
+        })
+    }
+
+    /// Allocates a cache for passes that see each sequence whole: a layer's keys and values are of no use once the layer
+    /// is done, so all layers share the same memory.
+    ///
+    /// # Errors
+    /// As [`KvCache::new`].
+    pub fn for_one_pass(
+        blocks: usize,
+        block_size: usize,
+        num_kv_heads: usize,
+        head_dim: usize,
+        dtype: KvDType,
+    ) -> Result<KvCache> {
+        let cache = KvCache::new(1, blocks, block_size, num_kv_heads, head_dim, dtype)?;
+        Ok(KvCache {
+            one_pass: true,
+            ..cache
+        })
     }
 
     /// How many blocks there are.
@@ -59,7 +85,10 @@ impl KvCache {
     }
 
     /// The keys and values of layer `index`.
-    pub(crate) fn layer_mut(&mut self, index: usize) -> &mut KvLayer {
-        &mut self.layers[index]
+    ///
+    /// # Panics
+    /// Where the cache has no such layer.
+    pub fn layer_mut(&mut self, index: usize) -> &mut KvLayer {
+        &mut self.layers[if self.one_pass { 0 } else { index }]
     }
 }

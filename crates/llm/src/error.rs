@@ -50,6 +50,15 @@ pub enum Error {
         feature: &'static str,
     },
 
+    /// A tensor is there that the architecture as implemented does not have, so the model is a variant of it.
+    #[error("tensor {tensor} is not part of a {architecture} model as supported")]
+    UnusedTensor {
+        /// The tensor by its GGUF name.
+        tensor: String,
+        /// The architecture's GGUF name.
+        architecture: String,
+    },
+
     /// A tensor has another shape than the metadata says.
     #[error("tensor {tensor} has shape {found:?}, expected {expected:?}")]
     Shape {

@@ -19,7 +19,9 @@ pub struct LoadOptions {
 
 impl Default for LoadOptions {
     fn default() -> Self {
-        LoadOptions { precision: Precision::Int8 }
+        LoadOptions {
+            precision: Precision::Int8,
+        }
     }
 }
 
@@ -40,7 +42,11 @@ pub fn kind_of(checkpoint: &Checkpoint) -> Result<Kind> {
     match checkpoint.architecture() {
         "bert" => Ok(Kind::Embedding),
         "gpt2" | "llama" | "qwen2" | "qwen3" => {
-            Ok(if models::read_embedding(checkpoint)?.is_some() { Kind::Embedding } else { Kind::Text })
+            Ok(if models::read_embedding(checkpoint)?.is_some() {
+                Kind::Embedding
+            } else {
+                Kind::Text
+            })
         }
         other => Err(unsupported(other)),
     }
@@ -51,7 +57,11 @@ pub fn kind_of(checkpoint: &Checkpoint) -> Result<Kind> {
 /// # Errors
 /// Where the architecture is no decoder that is supported, or the checkpoint is not what its metadata says; the error
 /// names the key or tensor.
-pub fn load_text(checkpoint: &Checkpoint, pool: Arc<Pool>, options: LoadOptions) -> Result<Arc<dyn TextModel>> {
+pub fn load_text(
+    checkpoint: &Checkpoint,
+    pool: Arc<Pool>,
+    options: LoadOptions,
+) -> Result<Arc<dyn TextModel>> {
     let reader = Reader::new(checkpoint, pool, options);
     Ok(match checkpoint.architecture() {
         "gpt2" => Arc::new(models::gpt2::load(reader)?),
@@ -66,13 +76,24 @@ pub fn load_text(checkpoint: &Checkpoint, pool: Arc<Pool>, options: LoadOptions)
 ///
 /// # Errors
 /// As [`load_text`]; also where a decoder's checkpoint names no pooling.
-pub fn load_encoder(checkpoint: &Checkpoint, pool: Arc<Pool>, options: LoadOptions) -> Result<Arc<dyn EncoderModel>> {
+pub fn load_encoder(
+    checkpoint: &Checkpoint,
+    pool: Arc<Pool>,
+    options: LoadOptions,
+) -> Result<Arc<dyn EncoderModel>> {
     if checkpoint.architecture() == "bert" {
-        return Ok(Arc::new(models::bert::load(Reader::new(checkpoint, pool, options))?));
+        return Ok(Arc::new(models::bert::load(Reader::new(
+            checkpoint, pool, options,
+        ))?));
     }
-    Ok(Arc::new(TextEncoder::new(load_text(checkpoint, pool, options)?)?))
+    Ok(Arc::new(TextEncoder::new(load_text(
+        checkpoint, pool, options,
+    )?)?))
 }
 
 fn unsupported(architecture: &str) -> Error {
-    Error::Architecture { architecture: architecture.to_owned(), supported: models::SUPPORTED }
+    Error::Architecture {
+        architecture: architecture.to_owned(),
+        supported: models::SUPPORTED,
+    }
 }

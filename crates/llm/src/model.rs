@@ -15,7 +15,8 @@ pub struct ModelInfo {
     pub architecture: String,
     /// The name that the checkpoint gives itself.
     pub name: Option<String>,
-    /// The most tokens that a sequence can have, prompt and completion together.
+    /// The most tokens that a sequence can have, prompt and completion together; for embeddings, the most that the
+    /// checkpoint says to read.
     pub context_length: usize,
     /// Number of tokens that have an embedding.
     pub vocab_size: usize,
@@ -74,6 +75,35 @@ pub struct Batch<'a> {
     pub outputs: &'a [u32],
 }
 
+impl Batch<'_> {
+    /// Holds the batch against the model.
+    ///
+    /// # Panics
+    /// Where the batch is inconsistent.
+    pub(crate) fn check(&self, info: &ModelInfo) {
+        let rows = self.tokens.len();
+        assert!(
+            self.positions.len() == rows && self.slots.len() == rows,
+            "{rows} tokens, {} positions, {} slots",
+            self.positions.len(),
+            self.slots.len()
+        );
+        if let Some(position) = self
+            .positions
+            .iter()
+            .find(|p| **p as usize >= info.context_length)
+        {
+            panic!(
+                "position {position} in a context of {}",
+                info.context_length
+            );
+        }
+        if let Some(row) = self.outputs.iter().find(|row| **row as usize >= rows) {
+            panic!("output row {row} of {rows}");
+        }
+    }
+}
+
 /// A decoder: tokens in, hidden states and logits out.
 ///
 /// A row's numbers depend bit for bit on its sequence's tokens alone: not on the other sequences of a batch, on how a
@@ -94,7 +124,13 @@ pub trait TextModel: Send + Sync {
     /// Where the batch is inconsistent: slices of different lengths, a token that is not below
     /// [`ModelInfo::vocab_size`], a position that is not below [`ModelInfo::context_length`], a slot outside of the
     /// cache. Whoever builds batches checks what comes from outside.
-    fn forward(&self, batch: &Batch, cache: &mut KvCache, scratch: &mut Scratch, hidden: &mut Vec<f32>);
+    fn forward(
+        &self,
+        batch: &Batch,
+        cache: &mut KvCache,
+        scratch: &mut Scratch,
+        hidden: &mut Vec<f32>,
+    );
 
     /// Overwrites `logits`, `[n, vocab_size]`, with the scores of the next token after each row of `hidden`,
     /// `[n, hidden_size]`.
@@ -106,7 +142,14 @@ pub trait TextModel: Send + Sync {
     /// Where memory does not suffice or a size is zero.
     fn new_cache(&self, blocks: usize, block_size: usize, dtype: KvDType) -> Result<KvCache> {
         let info = self.info();
-        KvCache::new(info.num_layers, blocks, block_size, info.num_kv_heads, info.head_dim, dtype)
+        KvCache::new(
+            info.num_layers,
+            blocks,
+            block_size,
+            info.num_kv_heads,
+            info.head_dim,
+            dtype,
+        )
     }
 
     /// The bytes of keys and values that one token takes in a cache.
@@ -130,8 +173,11 @@ pub trait EncoderModel: Send + Sync {
 
     /// Computes the pooled vectors of `sequences`, `[sequences, hidden_size]`, each bit for bit as it would be alone.
     ///
+    /// # Errors
+    /// Where memory does not suffice.
+    ///
     /// # Panics
     /// Where a sequence is empty or longer than [`ModelInfo::context_length`], or a token is not below
     /// [`ModelInfo::vocab_size`].
-    fn encode(&self, sequences: &[&[u32]], scratch: &mut Scratch) -> Vec<f32>;
+    fn encode(&self, sequences: &[&[u32]], scratch: &mut Scratch) -> Result<Vec<f32>>;
 }

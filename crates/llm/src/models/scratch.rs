@@ -33,11 +33,19 @@ pub(super) fn sized(buffer: &mut Vec<f32>, len: usize) -> &mut [f32] {
     buffer
 }
 
-/// Keeps only `rows` of `buffer`, `[T, width]`, in their order; a row may come up more than once.
-pub(super) fn gather(buffer: &[f32], width: usize, rows: &[u32], out: &mut Vec<f32>) {
-    out.clear();
-    for &row in rows {
-        let start = row as usize * width;
-        out.extend_from_slice(&buffer[start..start + width]);
+impl Scratch {
+    /// Keeps only `rows` of the stream, `[T, width]`, and of attention's answer, `[T, attended_width]`, in their order.
+    pub(super) fn keep_rows(&mut self, rows: &[u32], width: usize, attended_width: usize) {
+        for (buffer, spare, width) in [
+            (&mut self.x, &mut self.y, width),
+            (&mut self.attended, &mut self.q, attended_width),
+        ] {
+            spare.clear();
+            for &row in rows {
+                let start = row as usize * width;
+                spare.extend_from_slice(&buffer[start..start + width]);
+            }
+            std::mem::swap(buffer, spare);
+        }
     }
 }
