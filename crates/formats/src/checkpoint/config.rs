@@ -145,11 +145,11 @@ impl Config {
         match self.get(key) {
             Some(v) if !supported.contains(v) => {
                 let known: Vec<String> = supported.iter().map(Value::to_string).collect();
-                Err(self.unsupported(format!(
-                    "{}{key} {v}; supported: {}",
-                    self.prefix,
-                    known.join(", ")
-                )))
+                let known = match known.is_empty() {
+                    true => "none".to_owned(),
+                    false => known.join(", "),
+                };
+                Err(self.unsupported(format!("{}{key} {v}; supported: {known}", self.prefix)))
             }
             _ => Ok(()),
         }

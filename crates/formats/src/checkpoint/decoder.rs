@@ -82,9 +82,31 @@ pub(super) fn metadata(config: &Config, arch: &str, m: &mut Metadata) -> Result<
     m.insert(key("rope.dimension_count"), heads.head_dim);
     let rope = Rope::of(config)?;
     m.insert(key("rope.freq_base"), rope.theta as f32);
-    if let Scaling::Linear { factor } = rope.scaling {
-        m.insert(key("rope.scaling.type"), "linear");
-        m.insert(key("rope.scaling.factor"), factor as f32);
+    match rope.scaling {
+        Scaling::None | Scaling::Llama3 { .. } => {}
+        Scaling::Linear { factor } => {
+            m.insert(key("rope.scaling.type"), "linear");
+            m.insert(key("rope.scaling.factor"), factor as f32);
+        }
+        Scaling::Yarn(yarn) => {
+            m.insert(key("rope.scaling.type"), "yarn");
+            m.insert(key("rope.scaling.factor"), yarn.factor as f32);
+            m.insert(
+                key("rope.scaling.original_context_length"),
+                yarn.original_context,
+            );
+            if let Some(v) = yarn.beta_fast {
+                m.insert(key("rope.scaling.yarn_beta_fast"), v as f32);
+            }
+            if let Some(v) = yarn.beta_slow {
+                m.insert(key("rope.scaling.yarn_beta_slow"), v as f32);
+            }
+            if let Some(v) = yarn.attention_factor {
+                // GGUF's factor multiplies the formula that transformers' replaces.
+                let formula = 0.1 * yarn.factor.ln() + 1.0;
+                m.insert(key("rope.scaling.attn_factor"), (v / formula) as f32);
+            }
+        }
     }
     Ok(())
 }
@@ -118,6 +140,16 @@ enum Scaling {
         high_freq_factor: f64,
         original_context: f64,
     },
+    Yarn(Yarn),
+}
+
+/// YaRN (Peng et al. 2023) as transformers configures it.
+struct Yarn {
+    factor: f64,
+    original_context: u32,
+    beta_fast: Option<f64>,
+    beta_slow: Option<f64>,
+    attention_factor: Option<f64>,
 }
 
 impl Rope {
@@ -139,7 +171,7 @@ impl Rope {
             return Err(config.wrong("rope_theta", format!("{theta} is not positive")));
         }
         let scaling = match &scaling {
-            Some(s) => Scaling::of(s)?,
+            Some(s) => Scaling::of(s, config)?,
             None => Scaling::None,
         };
         Ok(Rope { theta, scaling })
@@ -147,7 +179,8 @@ impl Rope {
 }
 
 impl Scaling {
-    fn of(config: &Config) -> Result<Scaling> {
+    /// Reads the object `config` inside `model`.
+    fn of(config: &Config, model: &Config) -> Result<Scaling> {
         let positive = |key: &str, default: Option<f64>| match config.f64(key)?.or(default) {
             Some(v) if v.is_finite() && v > 0.0 => Ok(v),
             Some(v) => Err(config.wrong(key, format!("{v} is not positive"))),
@@ -181,8 +214,28 @@ impl Scaling {
                 }
                 Ok(scaling)
             }
+            "yarn" => {
+                config.only("mscale", &[])?;
+                config.only("mscale_all_dim", &[])?;
+                config.only("truncate", &[json!(true)])?;
+                let optional = |key: &str| match config.get(key) {
+                    Some(_) => positive(key, None).map(Some),
+                    None => Ok(None),
+                };
+                let original_context = match config.u32("original_max_position_embeddings")? {
+                    Some(v) => v,
+                    None => model.require_size("max_position_embeddings")?,
+                };
+                Ok(Scaling::Yarn(Yarn {
+                    factor: positive("factor", None)?,
+                    original_context,
+                    beta_fast: optional("beta_fast")?,
+                    beta_slow: optional("beta_slow")?,
+                    attention_factor: optional("attention_factor")?,
+                }))
+            }
             other => Err(config.unsupported(format!(
-                "RoPE scaling {other}; supported: default, linear, llama3"
+                "RoPE scaling {other}; supported: default, linear, llama3, yarn"
             ))),
         }
     }
