@@ -152,14 +152,11 @@ pub trait TextModel: Send + Sync {
         )
     }
 
-    /// The bytes of keys and values that one token takes in a cache.
+    /// The bytes of keys and values that one token takes in a cache. Where a head or a block is no multiple of 16 values,
+    /// the cache pads it and takes more.
     fn kv_bytes_per_token(&self, dtype: KvDType) -> usize {
         let info = self.info();
-        let element = match dtype {
-            KvDType::F32 => 4,
-            KvDType::F16 => 2,
-        };
-        2 * info.num_layers * info.num_kv_heads * info.head_dim * element
+        2 * info.num_layers * info.num_kv_heads * info.head_dim * dtype.bytes()
     }
 }
 
