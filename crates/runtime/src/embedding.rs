@@ -1,0 +1,87 @@
+//! An embedding model that is loaded: its tokenizer and its embedder.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use hearth_llm::ModelInfo;
+use hearth_llm::embedder::Embedder;
+use hearth_llm::engine::EngineError;
+use hearth_llm::tokenizer::Tokenizer;
+
+use crate::Error;
+use crate::preparation::Preparation;
+
+/// An embedding model at work.
+pub struct EmbeddingService {
+    name: String,
+    info: ModelInfo,
+    tokenizer: Arc<Tokenizer>,
+    embedder: Embedder,
+    preparation: Preparation,
+}
+
+impl EmbeddingService {
+    /// Puts the parts of a loaded model together.
+    pub(crate) fn new(
+        name: String,
+        info: ModelInfo,
+        tokenizer: Arc<Tokenizer>,
+        embedder: Embedder,
+        preparation: Preparation,
+    ) -> Self {
+        Self {
+            name,
+            info,
+            tokenizer,
+            embedder,
+            preparation,
+        }
+    }
+
+    /// The model's name.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// What the model is.
+    pub fn info(&self) -> &ModelInfo {
+        &self.info
+    }
+
+    /// The size of the model's vectors.
+    pub fn dimensions(&self) -> usize {
+        self.info.hidden_size
+    }
+
+    /// Encodes a text as the model's reference does, with the special tokens that it adds.
+    pub async fn tokenize(self: &Arc<Self>, text: String) -> Result<Vec<u32>, Error> {
+        let service = Arc::clone(self);
+        self.preparation
+            .run(move || Ok(service.tokenizer.encode_prompt(&text)?))
+            .await
+    }
+
+    /// A vector for each of `inputs`, in their order.
+    ///
+    /// # Errors
+    /// [`Error::InvalidInput`] for an input without tokens or with unknown ones, [`Error::ContextLength`]
+    /// for one that is too long, [`Error::Overloaded`], [`Error::Deadline`], [`Error::ShuttingDown`].
+    pub async fn embed(
+        &self,
+        inputs: Vec<Vec<u32>>,
+        deadline: Option<Instant>,
+    ) -> Result<Vec<Vec<f32>>, Error> {
+        let vectors = self.embedder.embed(inputs, deadline).await;
+        vectors.map_err(|error| match error {
+            EngineError::InvalidParameter { message, .. } => {
+                Error::invalid("input", format!("input: {message}"))
+            }
+            other => other.into(),
+        })
+    }
+
+    /// The embedder.
+    pub(crate) fn embedder(&self) -> &Embedder {
+        &self.embedder
+    }
+}

@@ -1,0 +1,3 @@
+//! The dialects that clients speak, a folder each; none imports another.
+
+pub mod openai;

@@ -1,0 +1,288 @@
+//! `POST /v1/embeddings`.
+
+use std::time::Duration;
+
+use axum::Json;
+use axum::extract::{Request, State};
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use serde::Serialize;
+use serde_json::{Value, json};
+
+use super::before;
+use super::error::ApiError;
+use super::params::{Fixed, LABELS, token_ids};
+use crate::extract::admit;
+use crate::fields::{FieldError, Fields};
+use crate::state::App;
+
+/// Most inputs of a request.
+const MOST_INPUTS: usize = 2048;
+
+/// An input as it was sent.
+#[derive(Debug, Clone, PartialEq)]
+enum Input {
+    Text(String),
+    Tokens(Vec<u32>),
+}
+
+/// How vectors are written.
+#[derive(Debug, Clone, Copy, PartialEq)]
+enum Encoding {
+    Float,
+    Base64,
+}
+
+#[derive(Debug)]
+struct EmbeddingRequest {
+    model: String,
+    inputs: Vec<Input>,
+    encoding: Encoding,
+    dimensions: Option<usize>,
+    timeout: Option<Duration>,
+}
+
+impl EmbeddingRequest {
+    fn read(mut fields: Fields) -> Result<Self, FieldError> {
+        Fixed::check(LABELS, &fields)?;
+        let encoding = match fields.string("encoding_format")? {
+            None | Some("float") => Encoding::Float,
+            Some("base64") => Encoding::Base64,
+            Some(other) => {
+                let expected = "\"float\" or \"base64\"";
+                return Err(FieldError::invalid(
+                    "encoding_format",
+                    expected,
+                    &json!(other),
+                ));
+            }
+        };
+        Ok(Self {
+            inputs: inputs(&mut fields)?,
+            model: fields.required_string("model")?.to_owned(),
+            encoding,
+            dimensions: fields.count("dimensions", 1..=u32::MAX as usize)?,
+            timeout: fields
+                .number("timeout", 0.001..=86_400.0)?
+                .map(Duration::from_secs_f64),
+        })
+    }
+}
+
+/// `input`: a text, texts, token ids, or lists of token ids.
+fn inputs(fields: &mut Fields) -> Result<Vec<Input>, FieldError> {
+    let expected = format!(
+        "a string, or an array of 1 to {MOST_INPUTS} strings, or of token ids or arrays of token ids"
+    );
+    let input = match fields.take("input") {
+        None => return Err(FieldError::missing("input", expected)),
+        Some(input) => input,
+    };
+    match input {
+        Value::String(text) => Ok(vec![Input::Text(text)]),
+        Value::Array(items) if items.first().is_some_and(Value::is_number) => {
+            Ok(vec![Input::Tokens(token_ids("input", &items)?)])
+        }
+        Value::Array(items) if (1..=MOST_INPUTS).contains(&items.len()) => {
+            let read = |(index, item)| {
+                let name = format!("input[{index}]");
+                match item {
+                    Value::String(text) => Ok(Input::Text(text)),
+                    Value::Array(ids) if !ids.is_empty() => {
+                        Ok(Input::Tokens(token_ids(&name, &ids)?))
+                    }
+                    other => {
+                        let expected = "a string or a non-empty array of token ids";
+                        Err(FieldError::invalid(name, expected, &other))
+                    }
+                }
+            };
+            items.into_iter().enumerate().map(read).collect()
+        }
+        other => Err(FieldError::invalid("input", expected, &other)),
+    }
+}
+
+/// The answer.
+#[derive(Debug, Serialize)]
+pub struct EmbeddingList {
+    object: &'static str,
+    data: Vec<Embedding>,
+    model: String,
+    usage: EmbeddingUsage,
+}
+
+#[derive(Debug, Serialize)]
+struct Embedding {
+    object: &'static str,
+    embedding: Vector,
+    index: usize,
+}
+
+#[derive(Debug, Serialize)]
+#[serde(untagged)]
+enum Vector {
+    Float(Vec<f32>),
+    Base64(String),
+}
+
+#[derive(Debug, Serialize)]
+struct EmbeddingUsage {
+    prompt_tokens: usize,
+    total_tokens: usize,
+}
+
+/// Answers with a vector for each input.
+pub async fn create(
+    State(app): State<App>,
+    request: Request,
+) -> Result<Json<EmbeddingList>, ApiError> {
+    let (ticket, fields) = admit(&app, request).await?;
+    let EmbeddingRequest {
+        model,
+        inputs,
+        encoding,
+        dimensions,
+        timeout,
+    } = EmbeddingRequest::read(fields)?;
+    let deadline = timeout.map(|timeout| ticket.entered() + timeout);
+    let service = before(deadline, app.runtime.embedding(&model)).await?;
+    let size = service.dimensions();
+    if let Some(asked) = dimensions.filter(|&asked| asked > size) {
+        let expected = format!("an integer from 1 to {size}, the size of this model's vectors");
+        return Err(FieldError::invalid("dimensions", expected, &json!(asked)).into());
+    }
+
+    let mut sequences = Vec::with_capacity(inputs.len());
+    for input in inputs {
+        sequences.push(match input {
+            Input::Text(text) => before(deadline, service.tokenize(text)).await?,
+            Input::Tokens(tokens) => tokens,
+        });
+    }
+    let prompt_tokens = sequences.iter().map(Vec::len).sum();
+    let vectors = service.embed(sequences, deadline).await?;
+    let data = vectors
+        .into_iter()
+        .enumerate()
+        .map(|(index, vector)| Embedding {
+            object: "embedding",
+            embedding: write(shorten(vector, dimensions), encoding),
+            index,
+        });
+    let usage = EmbeddingUsage {
+        prompt_tokens,
+        total_tokens: prompt_tokens,
+    };
+    Ok(Json(EmbeddingList {
+        object: "list",
+        data: data.collect(),
+        model,
+        usage,
+    }))
+}
+
+/// The first `dimensions` values, scaled to length 1, as models that are trained for it want; a vector
+/// that keeps its size is left as the model made it.
+fn shorten(mut vector: Vec<f32>, dimensions: Option<usize>) -> Vec<f32> {
+    let Some(size) = dimensions.filter(|&size| size < vector.len()) else {
+        return vector;
+    };
+    vector.truncate(size);
+    let length = vector
+        .iter()
+        .map(|&value| f64::from(value).powi(2))
+        .sum::<f64>()
+        .sqrt();
+    if length > 0.0 {
+        vector
+            .iter_mut()
+            .for_each(|value| *value = (f64::from(*value) / length) as f32);
+    }
+    vector
+}
+
+fn write(vector: Vec<f32>, encoding: Encoding) -> Vector {
+    match encoding {
+        Encoding::Float => Vector::Float(vector),
+        Encoding::Base64 => {
+            let bytes: Vec<u8> = vector
+                .iter()
+                .flat_map(|value| value.to_le_bytes())
+                .collect();
+            Vector::Base64(STANDARD.encode(bytes))
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(body: Value) -> Result<EmbeddingRequest, FieldError> {
+        let Value::Object(mut body) = body else {
+            panic!("not an object")
+        };
+        body.entry("model").or_insert(json!("m"));
+        EmbeddingRequest::read(Fields::new(body))
+    }
+
+    #[test]
+    fn inputs_come_in_four_forms() {
+        let text = |text: &str| Input::Text(text.into());
+        for (input, expected) in [
+            (json!("Hello"), vec![text("Hello")]),
+            (json!(["a", ""]), vec![text("a"), text("")]),
+            (json!([1, 2]), vec![Input::Tokens(vec![1, 2])]),
+            (
+                json!([[1, 2], [3]]),
+                vec![Input::Tokens(vec![1, 2]), Input::Tokens(vec![3])],
+            ),
+        ] {
+            assert_eq!(
+                read(json!({"input": input})).expect("an input").inputs,
+                expected
+            );
+        }
+    }
+
+    #[test]
+    fn wrong_fields_are_refused_by_name() {
+        for (body, field) in [
+            (json!({}), "input"),
+            (json!({"input": []}), "input"),
+            (json!({"input": {"text": "Hello"}}), "input"),
+            (json!({"input": ["a", null]}), "input[1]"),
+            (json!({"input": [[1], ["a"]]}), "input[1][0]"),
+            (json!({"input": vec!["a"; 2049]}), "input"),
+            (
+                json!({"input": "a", "encoding_format": "hex"}),
+                "encoding_format",
+            ),
+            (json!({"input": "a", "dimensions": 0}), "dimensions"),
+            (json!({"input": "a", "user": 1}), "user"),
+        ] {
+            assert_eq!(
+                read(body.clone()).expect_err(&body.to_string()).field,
+                field
+            );
+        }
+    }
+
+    #[test]
+    fn shortened_vectors_have_length_one() {
+        assert_eq!(shorten(vec![3.0, 4.0, 12.0], Some(2)), [0.6, 0.8]);
+        assert_eq!(shorten(vec![3.0, 4.0], Some(2)), [3.0, 4.0]);
+        assert_eq!(shorten(vec![3.0, 4.0], None), [3.0, 4.0]);
+        assert_eq!(shorten(vec![0.0, 4.0], Some(1)), [0.0]);
+    }
+
+    #[test]
+    fn base64_is_little_endian() {
+        // python3: base64.b64encode(struct.pack('<2f', 1.0, -2.5))
+        let Vector::Base64(text) = write(vec![1.0, -2.5], Encoding::Base64) else {
+            panic!()
+        };
+        assert_eq!(text, "AACAPwAAIMA=");
+    }
+}

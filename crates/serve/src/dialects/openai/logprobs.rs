@@ -1,0 +1,237 @@
+//! Log-probabilities in the shapes of chat and of completions.
+
+use hearth_runtime::{TextService, TokenLogprobs};
+use serde::Serialize;
+use serde_json::{Map, Value};
+
+/// What OpenAI answers for a probability of zero, whose logarithm JSON cannot write.
+const LEAST: f32 = -9999.0;
+
+fn finite(logprob: f32) -> f32 {
+    logprob.max(LEAST)
+}
+
+/// The log-probabilities of a chat answer, or of a part of it.
+#[derive(Debug, PartialEq, Serialize)]
+pub struct ChatLogprobs {
+    content: Vec<ChatToken>,
+    refusal: Option<Vec<ChatToken>>,
+}
+
+#[derive(Debug, PartialEq, Serialize)]
+struct ChatToken {
+    #[serde(flatten)]
+    token: Scored,
+    top_logprobs: Vec<Scored>,
+}
+
+#[derive(Debug, PartialEq, Serialize)]
+struct Scored {
+    token: String,
+    logprob: f32,
+    bytes: Vec<u8>,
+}
+
+impl Scored {
+    fn new(service: &TextService, token: u32, logprob: f32) -> Self {
+        let bytes = service.token_bytes(token);
+        let text = String::from_utf8_lossy(&bytes).into_owned();
+        Self {
+            token: text,
+            logprob: finite(logprob),
+            bytes,
+        }
+    }
+}
+
+impl ChatLogprobs {
+    /// The log-probabilities of `tokens`, all of which were computed with theirs.
+    pub fn new(service: &TextService, tokens: &[TokenLogprobs]) -> Self {
+        let content = tokens.iter().map(|entry| ChatToken {
+            token: Scored::new(service, entry.token, entry.logprob.unwrap_or(LEAST)),
+            top_logprobs: entry
+                .top
+                .iter()
+                .map(|&(token, logprob)| Scored::new(service, token, logprob))
+                .collect(),
+        });
+        Self {
+            content: content.collect(),
+            refusal: None,
+        }
+    }
+}
+
+/// The log-probabilities of a completion, or of a part of it: four lists with an entry for each token.
+#[derive(Debug, Default, PartialEq, Serialize)]
+pub struct TextLogprobs {
+    tokens: Vec<String>,
+    token_logprobs: Vec<Option<f32>>,
+    /// Token texts to log-probabilities, the token itself among them; null where no alternatives were
+    /// asked for.
+    top_logprobs: Option<Vec<Option<Map<String, Value>>>>,
+    text_offset: Vec<usize>,
+}
+
+/// Where in a completion's text the next token begins. Offsets count characters, as Python does.
+#[derive(Debug, Clone, Default)]
+pub struct Offset {
+    /// Characters whose first byte has been passed.
+    begun: usize,
+}
+
+impl Offset {
+    /// The offset of a token whose bytes in the text are `bytes`; a token that begins within a character
+    /// has the offset of that character.
+    fn pass(&mut self, bytes: &[u8]) -> usize {
+        let continues = |byte: &u8| byte & 0b1100_0000 == 0b1000_0000;
+        let within = bytes.first().is_some_and(continues);
+        let offset = self.begun.saturating_sub(usize::from(within));
+        self.begun += bytes.iter().filter(|byte| !continues(byte)).count();
+        offset
+    }
+}
+
+impl TextLogprobs {
+    /// The log-probabilities of generated `tokens`, with `alternatives` for each.
+    pub fn new(
+        service: &TextService,
+        tokens: &[TokenLogprobs],
+        alternatives: usize,
+        offset: &mut Offset,
+    ) -> Self {
+        let mut lists = Self::empty(alternatives);
+        for entry in tokens {
+            let bytes = service.token_bytes(entry.token);
+            let at = offset.pass(&bytes);
+            lists.push(service, entry, &bytes, at);
+        }
+        lists
+    }
+
+    /// The log-probabilities of a prompt's `tokens`, whose text is `text`. Tokens that are not in the
+    /// text, such as a leading one that the tokenizer adds, take up no characters.
+    pub fn of_prompt(
+        service: &TextService,
+        tokens: &[TokenLogprobs],
+        alternatives: usize,
+        text: &str,
+        offset: &mut Offset,
+    ) -> Self {
+        let mut lists = Self::empty(alternatives);
+        let mut rest = text.as_bytes();
+        for entry in tokens {
+            let bytes = service.token_bytes(entry.token);
+            let (passed, left) = rest.split_at(shown(rest, &bytes));
+            let at = offset.pass(passed);
+            rest = left;
+            lists.push(service, entry, &bytes, at);
+        }
+        offset.pass(rest);
+        lists
+    }
+
+    /// Appends what follows.
+    pub fn extend(&mut self, more: Self) {
+        self.tokens.extend(more.tokens);
+        self.token_logprobs.extend(more.token_logprobs);
+        self.text_offset.extend(more.text_offset);
+        if let (Some(top), Some(more)) = (&mut self.top_logprobs, more.top_logprobs) {
+            top.extend(more);
+        }
+    }
+
+    fn empty(alternatives: usize) -> Self {
+        Self {
+            top_logprobs: (alternatives > 0).then(Vec::new),
+            ..Self::default()
+        }
+    }
+
+    fn push(&mut self, service: &TextService, entry: &TokenLogprobs, bytes: &[u8], offset: usize) {
+        let name = token_name(bytes);
+        if let Some(top) = &mut self.top_logprobs {
+            top.push(entry.logprob.map(|own| {
+                let others = entry.top.iter().map(|&(token, logprob)| {
+                    (
+                        token_name(&service.token_bytes(token)),
+                        Value::from(finite(logprob)),
+                    )
+                });
+                let mut map: Map<String, Value> = Map::new();
+                for (name, logprob) in others {
+                    // Two tokens may have one text; the likelier comes first and stays.
+                    map.entry(name).or_insert(logprob);
+                }
+                map.entry(name.clone()).or_insert(Value::from(finite(own)));
+                map
+            }));
+        }
+        self.tokens.push(name);
+        self.token_logprobs.push(entry.logprob.map(finite));
+        self.text_offset.push(offset);
+    }
+}
+
+/// A token as completions name it: its text, or its bytes where they are no text by themselves.
+fn token_name(bytes: &[u8]) -> String {
+    match std::str::from_utf8(bytes) {
+        Ok(text) => text.to_owned(),
+        Err(_) => {
+            let digits: String = bytes.iter().map(|byte| format!("\\x{byte:02x}")).collect();
+            format!("bytes:{digits}")
+        }
+    }
+}
+
+/// How many bytes of `rest` a token with `bytes` takes up. SentencePiece puts a space before the first
+/// word that is not in the text.
+fn shown(rest: &[u8], bytes: &[u8]) -> usize {
+    if rest.starts_with(bytes) {
+        return bytes.len();
+    }
+    let tail = bytes
+        .strip_prefix(b" ")
+        .filter(|tail| rest.starts_with(tail));
+    tail.map_or(0, <[u8]>::len)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn offsets_count_characters_also_where_tokens_split_them() {
+        let mut offset = Offset::default();
+        // "aé🦀b", the crab in two tokens and the é with a neighbour's first byte.
+        let pieces: [&[u8]; 5] = [
+            b"a",
+            "é".as_bytes(),
+            &"🦀".as_bytes()[..2],
+            &"🦀".as_bytes()[2..],
+            b"b",
+        ];
+        let offsets: Vec<usize> = pieces.iter().map(|piece| offset.pass(piece)).collect();
+        assert_eq!(offsets, [0, 1, 2, 2, 3]);
+        assert_eq!(offset.pass(b""), 4);
+    }
+
+    #[test]
+    fn a_space_that_the_tokenizer_added_is_not_in_the_text() {
+        assert_eq!(shown(b"Hello", b" Hello"), 5);
+        assert_eq!(shown(b" Hello", b" Hello"), 6);
+        assert_eq!(shown(b"Hello", b"<s>"), 0);
+    }
+
+    #[test]
+    fn tokens_that_are_no_text_are_named_by_their_bytes() {
+        assert_eq!(token_name("é".as_bytes()), "é");
+        assert_eq!(token_name(&[0xe2, 0x80]), "bytes:\\xe2\\x80");
+    }
+
+    #[test]
+    fn zero_probability_is_writable() {
+        assert_eq!(finite(f32::NEG_INFINITY), -9999.0);
+        assert_eq!(finite(-1.5), -1.5);
+    }
+}

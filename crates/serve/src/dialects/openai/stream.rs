@@ -1,0 +1,156 @@
+//! Answers as server-sent events.
+//!
+//! Every part of an answer is one `data` event; `[DONE]` ends the stream. A failure is one `data` event
+//! with the error envelope, and the end. When the client hangs up, the stream is dropped, and with it the
+//! generations, which frees what they hold.
+
+use std::convert::Infallible;
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::http::{HeaderName, HeaderValue};
+use axum::response::sse::{Event as SseEvent, KeepAlive, Sse};
+use axum::response::{IntoResponse, Response};
+use futures_util::stream::{self, Stream, StreamExt};
+use hearth_runtime::{Error, Event, Generation, TextService, TokenLogprobs};
+use serde::Serialize;
+
+use super::answer::{ended_early, finish_reason};
+use super::error::ApiError;
+use super::types::{Chunk, Head, Usage};
+use crate::admission::Ticket;
+
+/// How an endpoint words the parts of its answers.
+pub trait Wording: Send + 'static {
+    /// A choice within a part.
+    type Choice: Serialize + Send;
+
+    /// What begins choice number `index`, if anything does.
+    fn first(&mut self, index: usize) -> Option<Self::Choice>;
+
+    /// The scored prompt of a choice.
+    fn prompt(&mut self, index: usize, tokens: &[TokenLogprobs]) -> Option<Self::Choice>;
+
+    /// More of a choice; `None` if there is nothing to show yet.
+    fn more(
+        &mut self,
+        index: usize,
+        text: String,
+        tokens: &[TokenLogprobs],
+    ) -> Option<Self::Choice>;
+
+    /// What ends a choice.
+    fn last(&mut self, index: usize, finish_reason: &'static str) -> Self::Choice;
+}
+
+/// A streamed answer that is about to begin.
+pub struct Streamed<W> {
+    /// Id, model and so on.
+    pub head: Head,
+    /// How the parts are worded.
+    pub wording: W,
+    /// The choices, in the order of their index.
+    pub choices: Vec<Generation>,
+    /// Choices for each prompt.
+    pub per_prompt: usize,
+    /// Tell the usage at the end.
+    pub include_usage: bool,
+    /// The request's place, held until the stream ends.
+    pub ticket: Ticket,
+    /// The model, held until the stream ends.
+    pub service: Arc<TextService>,
+}
+
+impl<W: Wording> Streamed<W> {
+    /// The response; a comment is sent after each `keep_alive` of silence.
+    pub fn respond(self, keep_alive: Duration) -> Response {
+        let events = self.events().map(Ok::<_, Infallible>);
+        let sse = Sse::new(events).keep_alive(KeepAlive::new().interval(keep_alive));
+        let mut response = sse.into_response();
+        // Proxies such as nginx would otherwise hold the stream back to fill their buffers.
+        let unbuffered = HeaderName::from_static("x-accel-buffering");
+        response
+            .headers_mut()
+            .insert(unbuffered, HeaderValue::from_static("no"));
+        response
+    }
+
+    fn events(self) -> impl Stream<Item = SseEvent> {
+        let Self {
+            head,
+            mut wording,
+            choices,
+            per_prompt,
+            include_usage,
+            ticket,
+            service,
+        } = self;
+        async_stream::stream! {
+            let _held = (ticket, service);
+            let mut usage = Usage::default();
+            let mut unfinished = choices.len();
+            let part = |choice: W::Choice| {
+                let usage = include_usage.then_some(None);
+                data(&Chunk { head: &head, choices: vec![choice], usage })
+            };
+            for index in 0..choices.len() {
+                if let Some(choice) = wording.first(index) {
+                    yield part(choice);
+                }
+            }
+            let mut events = stream::select_all(choices.into_iter().enumerate().map(|(index, generation)| {
+                Box::pin(events_of(generation).map(move |event| (index, event)))
+            }));
+            let mut failure: Option<Error> = None;
+            while let Some((index, event)) = events.next().await {
+                let choice = match event {
+                    Event::Prompt(tokens) => wording.prompt(index, &tokens),
+                    Event::Token { text, tokens } => wording.more(index, text, &tokens),
+                    Event::Finished { reason, usage: candidate, .. } => {
+                        usage.add(candidate, index.is_multiple_of(per_prompt));
+                        unfinished -= 1;
+                        match finish_reason(reason) {
+                            Ok(word) => Some(wording.last(index, word)),
+                            Err(error) => {
+                                failure = Some(error);
+                                break;
+                            }
+                        }
+                    }
+                    Event::Failed(error) => {
+                        failure = Some(error.into());
+                        break;
+                    }
+                };
+                if let Some(choice) = choice {
+                    yield part(choice);
+                }
+            }
+            if failure.is_none() && unfinished > 0 {
+                failure = Some(ended_early());
+            }
+            if let Some(error) = failure {
+                tracing::warn!(%error, "a stream ended with a failure");
+                yield data(&ApiError::from(error).envelope());
+                return;
+            }
+            if include_usage {
+                let choices: Vec<W::Choice> = Vec::new();
+                yield data(&Chunk { head: &head, choices, usage: Some(Some(usage)) });
+            }
+            yield SseEvent::default().data("[DONE]");
+        }
+    }
+}
+
+fn events_of(generation: Generation) -> impl Stream<Item = Event> {
+    stream::unfold(generation, |mut generation| async {
+        generation.next().await.map(|event| (event, generation))
+    })
+}
+
+fn data(value: &impl Serialize) -> SseEvent {
+    let text = serde_json::to_string(value)
+        .expect("answers have text keys and finite numbers; this is a bug");
+    SseEvent::default().data(text)
+}
