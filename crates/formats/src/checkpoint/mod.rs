@@ -15,6 +15,7 @@ mod llama;
 mod qwen2;
 mod qwen3;
 mod tensor;
+pub mod tokenizer;
 
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
