@@ -12,6 +12,7 @@ mod dtype;
 mod elementwise;
 mod error;
 mod matrix;
+mod memory;
 mod norm;
 mod pool;
 mod rope;
@@ -24,7 +25,7 @@ mod testing;
 
 pub use activation::{gelu, gelu_tanh, silu_mul};
 pub use attention::{AttentionSpan, KvDType, KvLayer, attention, attention_full};
-pub use cpu::{Tier, cpu_tier, has_vnni};
+pub use cpu::{Tier, cpu_tier};
 pub use dequantize::dequantize;
 pub use dtype::DType;
 pub use elementwise::{add, add_bias};

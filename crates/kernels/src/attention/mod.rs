@@ -1,12 +1,21 @@
-//! Attention over the paged cache, and within whole sequences.
+//! Attention over the paged cache, and within whole sequences (Vaswani et al. 2017; grouped heads: Ainslie et al. 2023;
+//! paging: Kwon et al. 2023).
 
 mod cache;
+mod element;
+mod heads;
+#[cfg(test)]
+mod tests;
 
 pub use cache::{KvDType, KvLayer};
 
 use std::ops::Range;
 
-use crate::{Pool, softmax};
+use crate::pool::SharedMut;
+use crate::{Pool, Tier, cpu_tier, simd};
+use cache::{Blocks, Data, Shape};
+use element::Element;
+use heads::{Context, Gather, Heads, Query};
 
 /// Consecutive positions of one sequence in a batch.
 #[derive(Debug, Clone)]
@@ -26,9 +35,9 @@ pub struct AttentionSpan<'a> {
 /// are left alone.
 ///
 /// # Panics
-/// If the shapes do not fit, or a block table is too short or names a block that there is not.
+/// If the shapes do not fit, spans overlap, or a block table is too short or names a block that there is not.
 pub fn attention(
-    _pool: &Pool,
+    pool: &Pool,
     q: &[f32],
     num_heads: usize,
     kv: &KvLayer,
@@ -36,61 +45,157 @@ pub fn attention(
     scale: f32,
     out: &mut [f32],
 ) {
-    let d = kv.head_dim();
-    let width = num_heads * d;
-    assert_eq!(q.len(), out.len(), "attention: lengths differ");
+    attention_on(cpu_tier(), pool, q, num_heads, kv, spans, scale, out);
+}
+
+#[allow(clippy::too_many_arguments)]
+fn attention_on(
+    tier: Tier,
+    pool: &Pool,
+    q: &[f32],
+    num_heads: usize,
+    kv: &KvLayer,
+    spans: &[AttentionSpan],
+    scale: f32,
+    out: &mut [f32],
+) {
+    let width = num_heads * kv.head_dim();
+    check_rows(q, out, width, spans.iter().map(|span| span.rows.clone()));
     assert!(
         num_heads.is_multiple_of(kv.kv_heads()),
-        "attention: {num_heads} heads on {}",
+        "attention: {num_heads} heads do not share {} heads of keys evenly",
         kv.kv_heads()
     );
-    assert!(
-        q.len().is_multiple_of(width.max(1)),
-        "attention: ragged rows"
-    );
-    let group = num_heads / kv.kv_heads();
-    let mut scores = Vec::new();
     for span in spans {
+        let positions = span.first_position + span.rows.len();
+        let needed = positions.div_ceil(kv.block_size());
         assert!(
-            span.rows.start <= span.rows.end && span.rows.end * width <= q.len(),
-            "attention: rows {:?}",
-            span.rows
+            span.block_table.len() >= needed,
+            "attention: {positions} positions in {} blocks of {}",
+            span.block_table.len(),
+            kv.block_size()
         );
-        for (i, row) in span.rows.clone().enumerate() {
-            let context = span.first_position + i + 1;
-            for h in 0..num_heads {
-                let q = &q[row * width + h * d..][..d];
-                scores.clear();
-                let slot = |p: usize| {
-                    span.block_table[p / kv.block_size()] as usize * kv.block_size()
-                        + p % kv.block_size()
-                };
-                for p in 0..context {
-                    let k = kv.key(slot(p), h / group);
-                    scores.push(q.iter().zip(&k).map(|(a, b)| a * b).sum::<f32>() * scale);
-                }
-                softmax(&mut scores);
-                let out = &mut out[row * width + h * d..][..d];
-                out.fill(0.0);
-                for (p, s) in scores.iter().enumerate() {
-                    for (o, v) in out.iter_mut().zip(kv.value(slot(p), h / group)) {
-                        *o += s * v;
-                    }
-                }
-            }
+        for &block in &span.block_table[..needed] {
+            assert!(
+                (block as usize) < kv.blocks(),
+                "attention: no block {block}"
+            );
         }
     }
+    match kv.data() {
+        Data::F32(blocks) => paged(
+            tier,
+            pool,
+            q,
+            num_heads,
+            blocks,
+            kv.shape(),
+            spans,
+            scale,
+            out,
+        ),
+        Data::F16(blocks) => paged(
+            tier,
+            pool,
+            q,
+            num_heads,
+            blocks,
+            kv.shape(),
+            spans,
+            scale,
+            out,
+        ),
+    }
+}
+
+/// Queries that a task computes: they share every key and value that is loaded.
+const TASK_QUERIES: usize = 16;
+
+#[allow(clippy::too_many_arguments)]
+fn paged<E: Element>(
+    tier: Tier,
+    pool: &Pool,
+    q: &[f32],
+    num_heads: usize,
+    blocks: &Blocks<E>,
+    shape: Shape,
+    spans: &[AttentionSpan],
+    scale: f32,
+    out: &mut [f32],
+) {
+    let Shape {
+        kv_heads, head_dim, ..
+    } = shape;
+    let (width, group) = (num_heads * head_dim, num_heads / kv_heads);
+    let rows_per_task = (TASK_QUERIES / group).max(1);
+    let chunks = |span: &AttentionSpan| span.rows.len().div_ceil(rows_per_task);
+    let total: usize = spans.iter().map(chunks).sum();
+    // Heads that share keys are computed together unless that leaves threads without work.
+    let mut parts = 1;
+    while total * kv_heads * parts < pool.threads() && group.is_multiple_of(2 * parts) {
+        parts *= 2;
+    }
+    let part = group / parts;
+    let out = SharedMut::new(out);
+    pool.run(total * kv_heads * parts, |task| {
+        let (mut chunk, head) = (task / (kv_heads * parts), task % (kv_heads * parts));
+        let mut spans = spans.iter();
+        let span = loop {
+            let span = spans
+                .next()
+                .expect("chunks were counted over the spans; this is a bug");
+            match chunks(span) {
+                n if chunk < n => break span,
+                n => chunk -= n,
+            }
+        };
+        let first = chunk * rows_per_task;
+        let rows = rows_per_task.min(span.rows.len() - first);
+        let context = Context {
+            blocks,
+            shape,
+            table: span.block_table,
+            head: head / parts,
+        };
+        let mut queries = [Query::default(); TASK_QUERIES];
+        // More heads than that on the same keys are computed in several rounds.
+        for heads in (0..part).step_by(TASK_QUERIES) {
+            let heads = heads..part.min(heads + TASK_QUERIES);
+            let count = rows * heads.len();
+            for (i, query) in queries[..count].iter_mut().enumerate() {
+                let (row, h) = (
+                    first + i / heads.len(),
+                    head * part + heads.start + i % heads.len(),
+                );
+                *query = Query {
+                    at: (span.rows.start + row) * width + h * head_dim,
+                    visible: span.first_position + row + 1,
+                };
+            }
+            simd::run(
+                tier,
+                Heads {
+                    context,
+                    q,
+                    scale,
+                    queries: &queries[..count],
+                    out: &out,
+                },
+            );
+        }
+    });
 }
 
 /// Attention in both directions within each span of rows, as encoders have it.
 ///
-/// `q`, `k`, `v` are `[T, H, D]`, `out` is `[T, H * D]`. Rows of `out` in no span are left alone.
+/// `q`, `k`, `v` are `[T, H, D]`, `out` is `[T, H * D]`. A span's result depends bit for bit only on its own rows. Rows
+/// of `out` in no span are left alone.
 ///
 /// # Panics
-/// If the shapes do not fit.
+/// If the shapes do not fit or spans overlap.
 #[allow(clippy::too_many_arguments)]
 pub fn attention_full(
-    _pool: &Pool,
+    pool: &Pool,
     q: &[f32],
     k: &[f32],
     v: &[f32],
@@ -100,39 +205,122 @@ pub fn attention_full(
     scale: f32,
     out: &mut [f32],
 ) {
+    full_on(
+        cpu_tier(),
+        pool,
+        [q, k, v],
+        num_heads,
+        head_dim,
+        spans,
+        scale,
+        out,
+    );
+}
+
+#[allow(clippy::too_many_arguments)]
+fn full_on(
+    tier: Tier,
+    pool: &Pool,
+    [q, k, v]: [&[f32]; 3],
+    num_heads: usize,
+    head_dim: usize,
+    spans: &[Range<usize>],
+    scale: f32,
+    out: &mut [f32],
+) {
     let width = num_heads * head_dim;
+    check_rows(q, out, width, spans.iter().cloned());
     assert!(
-        q.len() == k.len() && k.len() == v.len() && v.len() == out.len(),
-        "attention_full: lengths differ"
+        k.len() == q.len() && v.len() == q.len(),
+        "attention: queries, keys and values differ in length"
     );
-    assert!(
-        q.len().is_multiple_of(width.max(1)),
-        "attention_full: ragged rows"
-    );
-    for span in spans {
-        for row in span.clone() {
-            for h in 0..num_heads {
-                let at = |row: usize| row * width + h * head_dim..row * width + (h + 1) * head_dim;
-                let mut scores: Vec<f32> = span
-                    .clone()
-                    .map(|j| {
-                        q[at(row)]
-                            .iter()
-                            .zip(&k[at(j)])
-                            .map(|(a, b)| a * b)
-                            .sum::<f32>()
-                            * scale
-                    })
-                    .collect();
-                softmax(&mut scores);
-                let out = &mut out[at(row)];
-                out.fill(0.0);
-                for (j, s) in span.clone().zip(&scores) {
-                    for (o, v) in out.iter_mut().zip(&v[at(j)]) {
-                        *o += s * v;
-                    }
-                }
+    let out = SharedMut::new(out);
+    pool.run(spans.len() * num_heads, |task| {
+        let (span, head) = (&spans[task / num_heads], task % num_heads);
+        if span.is_empty() {
+            return;
+        }
+        let shape = Shape {
+            blocks: 1,
+            block_size: span.len(),
+            kv_heads: 1,
+            head_dim,
+        };
+        let at = span.start * width + head * head_dim;
+        let mut blocks =
+            Blocks::new(shape).expect("memory for a copy of keys and values that are in memory");
+        simd::run(
+            tier,
+            Gather {
+                k,
+                v,
+                at,
+                width,
+                blocks: &mut blocks,
+                shape,
+            },
+        );
+        let context = Context {
+            blocks: &blocks,
+            shape,
+            table: &[0],
+            head: 0,
+        };
+        let mut queries = [Query::default(); TASK_QUERIES];
+        for first in (0..span.len()).step_by(TASK_QUERIES) {
+            let count = TASK_QUERIES.min(span.len() - first);
+            for (i, query) in queries[..count].iter_mut().enumerate() {
+                *query = Query {
+                    at: at + (first + i) * width,
+                    visible: span.len(),
+                };
             }
+            simd::run(
+                tier,
+                Heads {
+                    context,
+                    q,
+                    scale,
+                    queries: &queries[..count],
+                    out: &out,
+                },
+            );
+        }
+    });
+}
+
+/// Checks that queries and output are rows of `width`, and that the spans are ranges of them that do not overlap.
+fn check_rows(
+    q: &[f32],
+    out: &[f32],
+    width: usize,
+    spans: impl Iterator<Item = Range<usize>> + Clone,
+) {
+    assert!(width > 0, "attention: heads of no values");
+    assert!(
+        q.len() == out.len() && q.len().is_multiple_of(width),
+        "attention: {} queries and {} outputs are not rows of {width}",
+        q.len(),
+        out.len()
+    );
+    let rows = q.len() / width;
+    let mut end = 0;
+    let mut sorted = true;
+    for span in spans.clone() {
+        assert!(
+            span.start <= span.end && span.end <= rows,
+            "attention: rows {span:?} of {rows}"
+        );
+        sorted &= span.start >= end;
+        end = span.end;
+    }
+    if !sorted {
+        let mut taken = vec![false; rows];
+        for row in spans.flatten() {
+            assert!(
+                !std::mem::replace(&mut taken[row], true),
+                "attention: row {row} is in two spans"
+            );
         }
     }
 }

@@ -4,26 +4,17 @@ use std::arch::x86_64::*;
 
 use super::{Kernel, LANES, Simd};
 
-/// AVX-512 F, BW, DQ and VL, with AVX2, FMA and F16C; `VNNI` as well where the parameter says so.
+/// AVX-512 F, BW, DQ, VL and VNNI, with AVX2, FMA and F16C.
 #[derive(Clone, Copy)]
-pub(super) struct Avx512<const VNNI: bool>(());
-
-/// Runs a kernel with AVX-512 and VNNI switched on.
-///
-/// # Safety
-/// The processor has them.
-#[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vnni,avx2,fma,f16c")]
-pub(super) unsafe fn run_vnni<K: Kernel>(kernel: K) -> K::Output {
-    kernel.run(Avx512::<true>(()))
-}
+pub(super) struct Avx512(());
 
 /// Runs a kernel with AVX-512 switched on.
 ///
 /// # Safety
-/// The processor has it.
-#[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx2,fma,f16c")]
+/// The processor has all parts of it that [`Avx512`] names.
+#[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vnni,avx2,fma,f16c")]
 pub(super) unsafe fn run<K: Kernel>(kernel: K) -> K::Output {
-    kernel.run(Avx512::<false>(()))
+    kernel.run(Avx512(()))
 }
 
 /// Methods that are one expression of intrinsics on values.
@@ -32,7 +23,7 @@ macro_rules! methods {
         $(
             #[inline(always)]
             fn $name$(<const $n: u32>)?(self, $($arg: $type),*) -> $out {
-                // SAFETY: `self` exists only where `run` or `run_vnni` was entered, so the processor has the
+                // SAFETY: `self` exists only where `run` was entered, so the processor has the
                 // instructions; references are as long as their arrays, and loads and stores need no alignment.
                 unsafe { $body }
             }
@@ -40,7 +31,7 @@ macro_rules! methods {
     };
 }
 
-impl<const VNNI: bool> Simd for Avx512<VNNI> {
+impl Simd for Avx512 {
     type F = __m512;
     type I = __m512i;
 
@@ -93,24 +84,7 @@ impl<const VNNI: bool> Simd for Avx512<VNNI> {
         fn shr_by(a: __m512i, n: u32) -> __m512i = _mm512_srl_epi32(a, _mm_cvtsi32_si128(n as i32));
         fn sar<const N: u32>(a: __m512i) -> __m512i = _mm512_srai_epi32::<N>(a);
 
-        fn dot_u7(acc: __m512i, w: __m512i, a: __m512i) -> __m512i = if VNNI {
-            _mm512_dpbusd_epi32(acc, w, a)
-        } else {
-            // Two products of at most 127 * 128 fit an i16.
-            let pairs = _mm512_maddubs_epi16(w, a);
-            _mm512_add_epi32(acc, _mm512_madd_epi16(pairs, _mm512_set1_epi16(1)))
-        };
-        fn dot_u8(acc: __m512i, w: __m512i, a: __m512i) -> __m512i = if VNNI {
-            _mm512_dpbusd_epi32(acc, w, a)
-        } else {
-            // Bytes of even and of odd index as i16; the products are exact in i32.
-            let low = _mm512_set1_epi16(0xFF);
-            let even = _mm512_madd_epi16(
-                _mm512_and_si512(w, low),
-                _mm512_srai_epi16::<8>(_mm512_slli_epi16::<8>(a)),
-            );
-            let odd = _mm512_madd_epi16(_mm512_srli_epi16::<8>(w), _mm512_srai_epi16::<8>(a));
-            _mm512_add_epi32(acc, _mm512_add_epi32(even, odd))
-        };
+        fn dot_u7(acc: __m512i, w: __m512i, a: __m512i) -> __m512i = _mm512_dpbusd_epi32(acc, w, a);
+        fn dot_u8(acc: __m512i, w: __m512i, a: __m512i) -> __m512i = _mm512_dpbusd_epi32(acc, w, a);
     }
 }

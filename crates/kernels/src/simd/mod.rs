@@ -102,10 +102,6 @@ pub(crate) fn run<K: Kernel>(tier: Tier, kernel: K) -> K::Output {
     #[cfg(target_arch = "x86_64")]
     {
         match tier.min(crate::cpu::widest()) {
-            Tier::Avx512 if crate::has_vnni() => {
-                // SAFETY: `widest` and `has_vnni` found the instructions.
-                unsafe { avx512::run_vnni(kernel) }
-            }
             Tier::Avx512 => {
                 // SAFETY: `widest` found the instructions.
                 unsafe { avx512::run(kernel) }

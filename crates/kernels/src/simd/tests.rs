@@ -122,33 +122,3 @@ fn nan_equal(a: &[u8], b: &[u8]) -> bool {
             a == b || (f32::from_le_bytes(*a).is_nan() && f32::from_le_bytes(*b).is_nan())
         })
 }
-
-/// The AVX-512 code for processors without VNNI, which `run` does not choose here.
-#[cfg(target_arch = "x86_64")]
-#[test]
-fn avx512_without_vnni_does_the_same() {
-    if !Tier::available().contains(&Tier::Avx512) {
-        return;
-    }
-    let mut random = crate::testing::Random::new(2);
-    let (x, y) = ([1.5; LANES], [-2.0; LANES]);
-    for _ in 0..100 {
-        let w: [u8; 64] = std::array::from_fn(|_| random.below(256) as u8);
-        let a: [u8; 64] = std::array::from_fn(|_| (random.below(255) as i32 - 127) as u8);
-        let kernel = || All {
-            x: &x,
-            y: &y,
-            w: &w,
-            a: &a,
-        };
-        // SAFETY: the tier is available.
-        let got = unsafe { avx512::run(kernel()) };
-        let expected = run(Tier::Scalar, kernel());
-        for ((name, got), (_, expected)) in got.iter().zip(&expected) {
-            assert!(
-                got == expected || (name.contains("f16") && nan_equal(got, expected)),
-                "{name}"
-            );
-        }
-    }
-}

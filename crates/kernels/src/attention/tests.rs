@@ -1,0 +1,335 @@
+//! Attention against a plain computation, and the laws of its rows.
+
+use super::*;
+use crate::testing::{Random, assert_close, bits};
+
+/// Softmax attention of one query on rows of keys and values, in f64.
+fn plain(q: &[f32], keys: &[&[f32]], values: &[&[f32]], scale: f32) -> Vec<f32> {
+    let dot = |k: &[f32]| {
+        q.iter()
+            .zip(k)
+            .map(|(a, b)| f64::from(*a) * f64::from(*b))
+            .sum::<f64>()
+            * f64::from(scale)
+    };
+    let scores: Vec<f64> = keys.iter().map(|k| dot(k)).collect();
+    let max = scores.iter().copied().fold(f64::MIN, f64::max);
+    let weights: Vec<f64> = scores.iter().map(|s| (s - max).exp()).collect();
+    let sum: f64 = weights.iter().sum();
+    (0..q.len())
+        .map(|d| {
+            (values
+                .iter()
+                .zip(&weights)
+                .map(|(v, w)| f64::from(v[d]) * w)
+                .sum::<f64>()
+                / sum) as f32
+        })
+        .collect()
+}
+
+/// Some sequences in a cache whose blocks are dealt out in a random order, the free ones full of NaN.
+struct Scene {
+    heads: usize,
+    kv_heads: usize,
+    head_dim: usize,
+    kv: KvLayer,
+    /// For each sequence: keys and values `[L, K, D]`, block table.
+    sequences: Vec<(Vec<f32>, Vec<f32>, Vec<u32>)>,
+}
+
+fn scene(
+    random: &mut Random,
+    dtype: KvDType,
+    block_size: usize,
+    shape: [usize; 3],
+    lens: &[usize],
+) -> Scene {
+    let [heads, kv_heads, head_dim] = shape;
+    let row = kv_heads * head_dim;
+    let mut free: Vec<u32> =
+        (0..lens.iter().map(|l| l.div_ceil(block_size) as u32 + 1).sum()).collect();
+    let mut kv = KvLayer::new(free.len(), block_size, kv_heads, head_dim, dtype).unwrap();
+    let slots: Vec<u32> = (0..(free.len() * block_size) as u32).collect();
+    let nan = vec![f32::NAN; slots.len() * row];
+    kv.write(&slots, &nan, &nan);
+    let mut sequences = Vec::new();
+    for &len in lens {
+        let table: Vec<u32> = (0..len.div_ceil(block_size))
+            .map(|_| free.swap_remove(random.below(free.len())))
+            .collect();
+        let slots: Vec<u32> = (0..len)
+            .map(|p| table[p / block_size] * block_size as u32 + (p % block_size) as u32)
+            .collect();
+        let round = |x: f32| match dtype {
+            KvDType::F32 => x,
+            KvDType::F16 => half::f16::from_f32(x).to_f32(),
+        };
+        let k: Vec<f32> = random.normals(len * row).into_iter().map(round).collect();
+        let v: Vec<f32> = random.normals(len * row).into_iter().map(round).collect();
+        kv.write(&slots, &k, &v);
+        sequences.push((k, v, table));
+    }
+    Scene {
+        heads,
+        kv_heads,
+        head_dim,
+        kv,
+        sequences,
+    }
+}
+
+const SHAPES: [[usize; 3]; 6] = [
+    [1, 1, 16],
+    [4, 4, 64],
+    [8, 2, 64],
+    [6, 1, 128],
+    [3, 3, 20],
+    [32, 4, 8],
+];
+
+#[test]
+fn every_tier_agrees_with_a_plain_computation() {
+    let pool = Pool::new(2);
+    let mut random = Random::new(20);
+    for shape in SHAPES {
+        for (block_size, dtype) in [
+            (16, KvDType::F32),
+            (16, KvDType::F16),
+            (5, KvDType::F32),
+            (40, KvDType::F16),
+        ] {
+            let scene = scene(&mut random, dtype, block_size, shape, &[1, 50, 17]);
+            let [heads, kv_heads, head_dim] = shape;
+            let (width, row) = (heads * head_dim, kv_heads * head_dim);
+            // The last rows of each sequence: all, 7 and 1.
+            let counts = [1, 7, 1];
+            let q = random.normals(9 * width);
+            let mut spans = Vec::new();
+            let mut expected = Vec::new();
+            for ((k, v, table), count) in scene.sequences.iter().zip(counts) {
+                let first = k.len() / row - count;
+                let start = expected.len() / width;
+                spans.push(AttentionSpan {
+                    rows: start..start + count,
+                    first_position: first,
+                    block_table: table,
+                });
+                for i in 0..count {
+                    for h in 0..heads {
+                        let at = h / (heads / kv_heads) * head_dim;
+                        let of = |x: &'static str| {
+                            let data = if x == "k" { k } else { v };
+                            (0..=first + i)
+                                .map(|p| &data[p * row + at..][..head_dim])
+                                .collect::<Vec<_>>()
+                        };
+                        let q = &q[(start + i) * width + h * head_dim..][..head_dim];
+                        expected.extend(plain(q, &of("k"), &of("v"), 0.3));
+                    }
+                }
+            }
+            for tier in Tier::available() {
+                let mut out = vec![f32::NAN; q.len()];
+                attention_on(tier, &pool, &q, heads, &scene.kv, &spans, 0.3, &mut out);
+                assert_close(&out, &expected, 1e-5, "attention");
+            }
+        }
+    }
+}
+
+#[test]
+fn a_row_does_not_depend_on_how_spans_are_cut() {
+    let (one, many) = (Pool::new(1), Pool::new(3));
+    let mut random = Random::new(21);
+    for shape in SHAPES {
+        for dtype in [KvDType::F32, KvDType::F16] {
+            let scene = scene(&mut random, dtype, 16, shape, &[75, 33]);
+            let width = scene.heads * scene.head_dim;
+            let q = random.normals((75 + 33) * width);
+            let [(_, _, a), (_, _, b)] = &scene.sequences[..] else {
+                unreachable!()
+            };
+            let span = |rows, first_position, block_table| AttentionSpan {
+                rows,
+                first_position,
+                block_table,
+            };
+            for tier in Tier::available() {
+                let mut whole = vec![0.0; q.len()];
+                let spans = [span(0..75, 0, a), span(75..108, 0, b)];
+                attention_on(
+                    tier,
+                    &many,
+                    &q,
+                    scene.heads,
+                    &scene.kv,
+                    &spans,
+                    0.2,
+                    &mut whole,
+                );
+                assert!(whole.iter().all(|v| v.is_finite()));
+                for step in [1, 2, 3, 7, 16, 40] {
+                    let mut cut = vec![0.0; q.len()];
+                    for first in (0..75).step_by(step) {
+                        let end = (first + step).min(75);
+                        let mut spans = vec![span(first..end, first, a)];
+                        if first == 0 {
+                            spans.insert(0, span(75..108, 0, b));
+                        }
+                        attention_on(
+                            tier,
+                            &one,
+                            &q,
+                            scene.heads,
+                            &scene.kv,
+                            &spans,
+                            0.2,
+                            &mut cut,
+                        );
+                    }
+                    assert_eq!(
+                        bits(&cut),
+                        bits(&whole),
+                        "{tier} {shape:?} {dtype:?} step {step}"
+                    );
+                    assert_eq!(cut.len(), 108 * width);
+                }
+            }
+            assert_eq!(scene.kv.kv_heads(), scene.kv_heads);
+        }
+    }
+}
+
+#[test]
+fn a_later_value_that_is_not_a_number_does_not_reach_back() {
+    let pool = Pool::new(1);
+    let mut kv = KvLayer::new(2, 16, 1, 16, KvDType::F32).unwrap();
+    kv.write(&[0, 1, 2, 3], &[1.0; 64], &[2.0; 64]);
+    kv.write(&[2], &[1.0; 16], &[f32::NAN; 16]);
+    let spans = [AttentionSpan {
+        rows: 0..4,
+        first_position: 0,
+        block_table: &[0],
+    }];
+    for tier in Tier::available() {
+        let mut out = [0.0; 64];
+        attention_on(tier, &pool, &[0.5; 64], 1, &kv, &spans, 1.0, &mut out);
+        assert!(out[..32].iter().all(|v| *v == 2.0), "{tier} {out:?}");
+        assert!(out[32..].iter().all(|v| v.is_nan()));
+    }
+}
+
+#[test]
+fn blocks_are_copied_whole() {
+    let pool = Pool::new(1);
+    let mut random = Random::new(22);
+    for dtype in [KvDType::F32, KvDType::F16] {
+        let mut kv = KvLayer::new(4, 8, 2, 24, dtype).unwrap();
+        kv.write(
+            &(8..16).collect::<Vec<u32>>(),
+            &random.normals(8 * 48),
+            &random.normals(8 * 48),
+        );
+        kv.copy_block(1, 3);
+        let q = random.normals(4 * 24);
+        let result = |table: &[u32]| {
+            let mut out = vec![0.0; 4 * 24];
+            let spans = [AttentionSpan {
+                rows: 0..1,
+                first_position: 7,
+                block_table: table,
+            }];
+            attention(&pool, &q, 4, &kv, &spans, 1.0, &mut out);
+            bits(&out)
+        };
+        assert_eq!(result(&[1]), result(&[3]));
+        assert_ne!(result(&[1]), result(&[2]));
+    }
+}
+
+#[test]
+fn full_attention_in_every_tier() {
+    let (one, many) = (Pool::new(1), Pool::new(3));
+    let mut random = Random::new(23);
+    for (heads, head_dim) in [(1, 4), (12, 32), (2, 100)] {
+        let width = heads * head_dim;
+        let spans = [0..1, 1..38, 38..38, 38..57];
+        let [q, k, v] = [(); 3].map(|()| random.normals(57 * width));
+        let mut expected = Vec::new();
+        for span in &spans {
+            for row in span.clone() {
+                for h in 0..heads {
+                    let at =
+                        |row: usize| row * width + h * head_dim..row * width + (h + 1) * head_dim;
+                    let keys: Vec<&[f32]> = span.clone().map(|j| &k[at(j)]).collect();
+                    let values: Vec<&[f32]> = span.clone().map(|j| &v[at(j)]).collect();
+                    expected.extend(plain(&q[at(row)], &keys, &values, 0.25));
+                }
+            }
+        }
+        for tier in Tier::available() {
+            let mut out = vec![f32::NAN; 57 * width];
+            full_on(
+                tier,
+                &many,
+                [&q, &k, &v],
+                heads,
+                head_dim,
+                &spans,
+                0.25,
+                &mut out,
+            );
+            assert_close(&out, &expected, 1e-5, "full attention");
+            let alone = 38 * width..;
+            let mut last = vec![f32::NAN; 19 * width];
+            let inputs = [&q[alone.clone()], &k[alone.clone()], &v[alone.clone()]];
+            full_on(
+                tier,
+                &one,
+                inputs,
+                heads,
+                head_dim,
+                &[0..19],
+                0.25,
+                &mut last,
+            );
+            assert_eq!(bits(&last), bits(&out[alone]));
+        }
+    }
+}
+
+#[test]
+fn impossible_caches_are_errors() {
+    let new = |blocks, size| KvLayer::new(blocks, size, 2, 64, KvDType::F32).err();
+    assert!(matches!(new(0, 16), Some(crate::KernelError::Empty { .. })));
+    assert!(matches!(
+        new(usize::MAX / 4, 16),
+        Some(crate::KernelError::TooLarge { .. })
+    ));
+    assert!(matches!(
+        new(1 << 45, 16),
+        Some(crate::KernelError::OutOfMemory { .. })
+    ));
+}
+
+#[test]
+#[should_panic(expected = "row 1 is in two spans")]
+fn overlapping_spans_are_refused() {
+    let kv = KvLayer::new(1, 16, 1, 16, KvDType::F32).unwrap();
+    let span = |rows| AttentionSpan {
+        rows,
+        first_position: 0,
+        block_table: &[0],
+    };
+    let mut out = [0.0; 48];
+    attention(
+        &Pool::new(1),
+        &[0.0; 48],
+        1,
+        &kv,
+        &[span(0..2), span(1..3)],
+        1.0,
+        &mut out,
+    );
+}

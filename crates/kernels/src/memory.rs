@@ -1,0 +1,103 @@
+//! Large zeroed memory whose allocation may fail.
+
+use std::alloc::{Layout, alloc_zeroed, dealloc};
+use std::ops::{Deref, DerefMut};
+
+/// Allocations from this size on are placed on, and asked to use, large pages.
+const LARGE_PAGE: usize = 2 << 20;
+
+/// Plain data: any bytes are a value, and zeros are the default.
+///
+/// # Safety
+/// The type has no padding, no invalid bit patterns and nothing to drop.
+pub(crate) unsafe trait Plain: Copy + Send + Sync {
+    /// The value of all zero bits.
+    fn zeroed() -> Self {
+        // SAFETY: any bytes are a value, by the trait's contract.
+        unsafe { std::mem::zeroed() }
+    }
+}
+// SAFETY: numbers are.
+unsafe impl Plain for u8 {}
+// SAFETY: numbers are.
+unsafe impl Plain for f32 {}
+// SAFETY: arrays of plain data are.
+unsafe impl<T: Plain, const N: usize> Plain for [T; N] {}
+
+/// A boxed slice at a multiple of 64 bytes, zeroed by the system where it is fresh memory.
+pub(crate) struct Buffer<T: Plain> {
+    start: *mut T,
+    len: usize,
+    layout: Layout,
+}
+
+// SAFETY: a `Buffer` owns its memory, and `T` may be shared and sent.
+unsafe impl<T: Plain> Send for Buffer<T> {}
+// SAFETY: as above.
+unsafe impl<T: Plain> Sync for Buffer<T> {}
+
+impl<T: Plain> Buffer<T> {
+    /// `len` zeros, or `None` where the size overflows or there is no memory.
+    pub(crate) fn zeroed(len: usize) -> Option<Buffer<T>> {
+        let size = len.checked_mul(size_of::<T>())?;
+        let align = if size >= LARGE_PAGE { LARGE_PAGE } else { 64 };
+        // An allocation must not be empty.
+        let layout = Layout::from_size_align(size.max(1), align).ok()?;
+        // SAFETY: the layout is not empty.
+        let start = unsafe { alloc_zeroed(layout) };
+        if start.is_null() {
+            return None;
+        }
+        #[cfg(target_os = "linux")]
+        if size >= LARGE_PAGE {
+            // SAFETY: the range is this allocation; the advice changes no content. It may fail, which costs only speed.
+            unsafe { libc::madvise(start.cast(), size, libc::MADV_HUGEPAGE) };
+        }
+        Some(Buffer {
+            start: start.cast(),
+            len,
+            layout,
+        })
+    }
+}
+
+impl<T: Plain> Deref for Buffer<T> {
+    type Target = [T];
+
+    fn deref(&self) -> &[T] {
+        // SAFETY: `len` values of plain data were allocated, aligned to at least 64 bytes and zeroed.
+        unsafe { std::slice::from_raw_parts(self.start, self.len) }
+    }
+}
+
+impl<T: Plain> DerefMut for Buffer<T> {
+    fn deref_mut(&mut self) -> &mut [T] {
+        // SAFETY: as above, and borrowed for writing.
+        unsafe { std::slice::from_raw_parts_mut(self.start, self.len) }
+    }
+}
+
+impl<T: Plain> Drop for Buffer<T> {
+    fn drop(&mut self) {
+        // SAFETY: allocated with this layout by `zeroed`.
+        unsafe { dealloc(self.start.cast(), self.layout) }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn buffers_are_zeroed_aligned_and_may_be_refused() {
+        for len in [0, 1, 1000, LARGE_PAGE] {
+            let mut buffer = Buffer::<f32>::zeroed(len).unwrap();
+            assert_eq!(buffer.len(), len);
+            assert!(buffer.as_ptr().addr().is_multiple_of(64));
+            assert!(buffer.iter().all(|v| *v == 0.0));
+            buffer.fill(1.0);
+        }
+        assert!(Buffer::<f32>::zeroed(usize::MAX / 2).is_none());
+        assert!(Buffer::<f32>::zeroed(1 << 60).is_none());
+    }
+}
