@@ -7,6 +7,8 @@ mod error;
 mod load;
 mod model;
 mod models;
+pub mod template;
+pub mod tokenizer;
 
 pub use cache::KvCache;
 pub use error::{Error, Result};

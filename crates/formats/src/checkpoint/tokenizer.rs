@@ -17,7 +17,7 @@ use serde_json::Value as Json;
 use crate::gguf::Value;
 use crate::{Error, Result};
 
-pub use files::{ChatTemplates, TokenizerFiles};
+pub use files::{AddedToken, ChatTemplates, TokenizerFiles, chat_templates};
 
 /// `tokenizer.ggml.token_type` of an ordinary token.
 pub const TYPE_NORMAL: i32 = 1;
@@ -125,7 +125,10 @@ impl Vocabulary {
             };
             tokens[id] = Some(token.content);
         }
-        if let Some(id) = files.unk() {
+        if let Some(id) = json["model"]["unk_token"]
+            .as_str()
+            .and_then(|t| files.id(t))
+        {
             types[id as usize] = TYPE_UNKNOWN;
         }
         let tokens = tokens
