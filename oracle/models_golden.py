@@ -11,6 +11,7 @@ llama.cpp has to compute the same logits from it; one of an architecture is kept
 Needs torch, transformers, safetensors, gguf, llama-cpp-python; golden.json records the versions.
 """
 
+import copy
 import json
 import math
 import shutil
@@ -175,8 +176,8 @@ def plain_config(path, form):
 
 def save(model, folder, dtype, form, without_prefix=False):
     folder.mkdir(parents=True)
-    model.to(dtype).save_pretrained(folder)
-    model.float()
+    # A copy, because a conversion there and back would round the RoPE frequencies too.
+    copy.deepcopy(model).to(dtype).save_pretrained(folder)
     if without_prefix:  # As Qwen3-Embedding's files are: the bare decoder's names.
         weights = safetensors.torch.load_file(folder / "model.safetensors")
         weights = {k.removeprefix("model."): v for k, v in weights.items()}
