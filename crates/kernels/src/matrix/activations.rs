@@ -1,8 +1,11 @@
 //! The inputs of matrix products.
 
-use crate::Pool;
+use std::sync::{PoisonError, RwLock};
+
+use super::quantized::Quantized;
 use crate::pool::for_each_row;
 use crate::simd::LANES;
+use crate::{Pool, Tier};
 
 /// The inputs of one or several products, loaded once.
 ///
@@ -12,6 +15,15 @@ pub struct Activations {
     values: Vec<f32>,
     rows: usize,
     cols: usize,
+    /// The rows in 8 bits, made when a product first asks for them.
+    quantized: RwLock<Lazy>,
+}
+
+#[derive(Default)]
+struct Lazy {
+    /// Whether `rows` are those that are loaded now.
+    fresh: bool,
+    rows: Quantized,
 }
 
 impl Activations {
@@ -25,6 +37,11 @@ impl Activations {
             "activations: {} values are not rows of {cols}",
             x.len()
         );
+        let quantized = self
+            .quantized
+            .get_mut()
+            .unwrap_or_else(PoisonError::into_inner);
+        quantized.fresh = false;
         (self.rows, self.cols) = (x.len() / cols, cols);
         let stride = self.stride();
         self.values.resize(self.rows * stride, 0.0);
@@ -52,5 +69,34 @@ impl Activations {
     /// The rows, padded with zeros to [`Activations::stride`].
     pub(super) fn values(&self) -> &[f32] {
         &self.values
+    }
+
+    /// Calls `f` with the rows in 8 bits; `cols` is a multiple of 32.
+    pub(super) fn with_quantized<R>(
+        &self,
+        tier: Tier,
+        pool: &Pool,
+        f: impl FnOnce(&Quantized) -> R,
+    ) -> R {
+        loop {
+            let guard = self
+                .quantized
+                .read()
+                .unwrap_or_else(PoisonError::into_inner);
+            if guard.fresh {
+                return f(&guard.rows);
+            }
+            drop(guard);
+            let mut guard = self
+                .quantized
+                .write()
+                .unwrap_or_else(PoisonError::into_inner);
+            if !guard.fresh {
+                guard
+                    .rows
+                    .fill(tier, pool, &self.values, self.cols, self.rows);
+                guard.fresh = true;
+            }
+        }
     }
 }

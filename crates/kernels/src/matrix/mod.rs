@@ -2,6 +2,8 @@
 
 mod activations;
 mod float;
+mod packed;
+mod quantized;
 #[cfg(test)]
 mod tests;
 mod tile;
@@ -10,6 +12,7 @@ pub use activations::Activations;
 
 use crate::{Bytes, DType, KernelError, Pool, Tier, cpu_tier, dequantize};
 use float::FloatProduct;
+use packed::Packed;
 
 /// How exactly a quantized matrix is multiplied.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -27,14 +30,24 @@ pub struct Matrix {
     dtype: DType,
     rows: usize,
     cols: usize,
-    bytes: Bytes,
+    weights: Weights,
+}
+
+enum Weights {
+    /// As in the file, for products in f32.
+    Stored(Bytes),
+    /// Rearranged for integer products.
+    Packed(Packed),
 }
 
 impl Matrix {
     /// A matrix from its stored rows.
     ///
+    /// For integer products the weights are rearranged in memory of their own, of the same size, and `bytes` are
+    /// released. Else they stay where they are.
+    ///
     /// # Errors
-    /// If `bytes` is not as long as the shape says, or a row is not made of whole blocks.
+    /// If `bytes` is not as long as the shape says, a row is not made of whole blocks, or there is no memory.
     pub fn new(
         pool: &Pool,
         dtype: DType,
@@ -43,7 +56,6 @@ impl Matrix {
         bytes: Bytes,
         precision: Precision,
     ) -> Result<Matrix, KernelError> {
-        let _ = (pool, precision);
         let row_bytes =
             dtype
                 .bytes_for(cols)
@@ -63,11 +75,22 @@ impl Matrix {
                 got,
             });
         }
+        let packed = match precision {
+            Precision::Int8 => Packed::new(pool, dtype, rows, cols, &bytes).transpose()?,
+            Precision::F32 => None,
+        };
+        let weights = match packed {
+            Some(packed) => {
+                bytes.release();
+                Weights::Packed(packed)
+            }
+            None => Weights::Stored(bytes),
+        };
         Ok(Matrix {
             dtype,
             rows,
             cols,
-            bytes,
+            weights,
         })
     }
 
@@ -88,7 +111,10 @@ impl Matrix {
 
     /// The bytes that the weights take in memory.
     pub fn memory_bytes(&self) -> usize {
-        self.bytes.len()
+        match &self.weights {
+            Weights::Stored(bytes) => bytes.len(),
+            Weights::Packed(packed) => packed.memory_bytes(),
+        }
     }
 
     /// Writes the values of one row (the embedding of a token, say) to `out`.
@@ -98,8 +124,13 @@ impl Matrix {
     pub fn read_row(&self, row: usize, out: &mut [f32]) {
         assert!(row < self.rows, "row {row} of {}", self.rows);
         assert_eq!(out.len(), self.cols, "read_row: wrong length");
-        let n = self.bytes.len() / self.rows;
-        dequantize(self.dtype, &self.bytes[row * n..][..n], out);
+        match &self.weights {
+            Weights::Stored(bytes) => {
+                let n = bytes.len() / self.rows;
+                dequantize(self.dtype, &bytes[row * n..][..n], out);
+            }
+            Weights::Packed(packed) => packed.read_row(row, out),
+        }
     }
 }
 
@@ -120,16 +151,25 @@ fn matmul_on(tier: Tier, pool: &Pool, w: &Matrix, x: &Activations, out: &mut [f3
         w.cols
     );
     assert_eq!(out.len(), x.rows() * w.rows, "matmul: wrong output length");
-    let product = FloatProduct {
-        dtype: w.dtype,
-        weights: &w.bytes,
-        rows: w.rows,
-        cols: w.cols,
-        x: x.values(),
-        stride: x.stride(),
-        tokens: x.rows(),
-    };
-    product.run(tier, pool, out);
+    match &w.weights {
+        Weights::Stored(bytes) => {
+            let product = FloatProduct {
+                dtype: w.dtype,
+                weights: bytes,
+                rows: w.rows,
+                cols: w.cols,
+                x: x.values(),
+                stride: x.stride(),
+                tokens: x.rows(),
+            };
+            product.run(tier, pool, out);
+        }
+        Weights::Packed(packed) => {
+            x.with_quantized(tier, pool, |quantized| {
+                packed.product(tier, pool, quantized, x.rows(), out)
+            });
+        }
+    }
 }
 
 /// How many tiles of `tile_bytes` weights a task takes: enough that the threads even out, but not tiny ones.

@@ -211,3 +211,74 @@ fn wrong_sizes_are_errors() {
     ));
     assert_eq!(new(0, 32, 0), None);
 }
+
+/// What the activations become when they are quantized, by the rule itself.
+fn rounded(x: &[f32]) -> Vec<f32> {
+    let block = |x: &[f32]| {
+        let scale = x.iter().fold(0.0, |m: f32, v| m.max(v.abs())) / 127.0;
+        x.iter()
+            .map(move |v| (v / scale).round_ties_even() * scale)
+            .collect::<Vec<_>>()
+    };
+    x.chunks(32).flat_map(block).collect()
+}
+
+#[test]
+fn integer_products_of_every_type_in_every_tier() {
+    let pool = Pool::new(2);
+    let mut random = Random::new(14);
+    for dtype in DType::ALL.into_iter().filter(|t| t.is_quantized()) {
+        for (rows, cols, tokens) in [
+            (1, 256, 1),
+            (15, 512, 3),
+            (16, 32, 2),
+            (40, 1280, 13),
+            (33, 96, 29),
+            (7, 256, 0),
+        ] {
+            if dtype.bytes_for(cols).is_none() {
+                continue;
+            }
+            let bytes = Bytes::from(stored(&mut random, dtype, rows, cols));
+            let w = Matrix::new(&pool, dtype, rows, cols, bytes, Precision::Int8).unwrap();
+            let x = random.normals(tokens * cols);
+            let expected = exact(&w, &rounded(&x));
+            for tier in Tier::available() {
+                let got = product(tier, &pool, &w, &x);
+                for (got, (expected, size)) in got.iter().zip(&expected) {
+                    // Of the sums over the groups only the last digits are lost. Here and there the division that a
+                    // value is rounded after falls on the other side.
+                    let error = (f64::from(*got) - expected).abs();
+                    assert!(
+                        error <= 2e-5 * size,
+                        "{tier} {dtype} {rows}x{cols}: {got}, expected {expected}"
+                    );
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn packed_weights_take_their_own_size_and_release_the_file() {
+    use std::sync::atomic::{AtomicUsize, Ordering};
+    struct File(Vec<u8>, AtomicUsize);
+    impl crate::Storage for File {
+        fn bytes(&self) -> &[u8] {
+            &self.0
+        }
+        fn release(&self, range: std::ops::Range<usize>) {
+            self.1.fetch_add(range.len(), Ordering::Relaxed);
+        }
+    }
+    let pool = Pool::new(2);
+    for dtype in DType::ALL {
+        let len = dtype.bytes_for(2048).unwrap() * 160;
+        let file = std::sync::Arc::new(File(vec![0; len], AtomicUsize::new(0)));
+        let bytes = Bytes::new(file.clone(), 0..len);
+        let w = Matrix::new(&pool, dtype, 160, 2048, bytes, Precision::Int8).unwrap();
+        assert_eq!(w.memory_bytes(), len, "{dtype}");
+        let released = file.1.load(Ordering::Relaxed);
+        assert_eq!(released, if dtype.is_quantized() { len } else { 0 });
+    }
+}

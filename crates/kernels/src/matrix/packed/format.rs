@@ -1,0 +1,482 @@
+//! What each packed type's lines mean to a product.
+//!
+//! Weights are taken out as unsigned bytes, four consecutive values of 16 rows at a time, for groups of values with one
+//! scale. The order within a group is that of [`Format::offsets`].
+
+use super::layout::Line;
+use crate::matrix::quantized::QuantBlock;
+use crate::simd::{LANES, Simd};
+
+/// A packed block type.
+pub(super) trait Format: 'static {
+    /// Lines of a block.
+    const WORDS: usize;
+    /// Whether an f16 scale stands behind the lines.
+    const HALF: bool = false;
+    /// Groups of a block.
+    const GROUPS: usize;
+    /// Values of a group: 16 or 32.
+    const WIDTH: usize;
+    /// Whether groups have minima.
+    const MINS: bool = false;
+    /// Whether weights take all 8 bits.
+    const WIDE: bool = false;
+
+    /// What the groups of a block share.
+    type Header<S: Simd>: Copy;
+
+    /// `half` is the 16 rows' f16 where [`Format::HALF`], else of no meaning.
+    fn header<S: Simd>(s: S, words: &[Line], half: &[u8; 2 * LANES]) -> Self::Header<S>;
+
+    /// The group's factor.
+    fn scale<S: Simd>(s: S, header: &Self::Header<S>, group: usize) -> S::F;
+
+    /// What is added to each value, where [`Format::MINS`].
+    #[inline(always)]
+    fn min<S: Simd>(s: S, _header: &Self::Header<S>, _group: usize) -> S::F {
+        s.splat(0.0)
+    }
+
+    /// The `pair`th two fours of a group's weights.
+    fn weights<S: Simd>(s: S, words: &[Line], group: usize, pair: usize) -> [S::I; 2];
+
+    /// Minus the weights' zero point times the sum of the group's activations.
+    #[inline(always)]
+    fn correction(_a: &QuantBlock, _group: usize) -> i32 {
+        0
+    }
+}
+
+/// The bits `mask` of every byte after a shift to the right.
+#[inline(always)]
+fn bits<S: Simd>(s: S, line: &Line, shift: u32, mask: u8) -> S::I {
+    s.and(
+        s.shr_by(s.load_bytes(line), shift),
+        s.splat_i32(i32::from_le_bytes([mask; 4])),
+    )
+}
+
+/// The low and the high four bits of every byte.
+#[inline(always)]
+fn nibbles<S: Simd>(s: S, line: &Line) -> [S::I; 2] {
+    [bits(s, line, 0, 15), bits(s, line, 4, 15)]
+}
+
+/// One bit of every byte, moved to bit 4.
+#[inline(always)]
+fn fifth_bit<S: Simd>(s: S, line: &Line, bit: usize) -> S::I {
+    s.shl::<4>(bits(s, line, bit as u32, 1))
+}
+
+/// The two f16 of a line.
+#[inline(always)]
+fn halves<S: Simd>(s: S, line: &Line) -> [S::F; 2] {
+    let (halves, _) = line.as_chunks::<{ 2 * LANES }>();
+    [s.load_f16(&halves[0]), s.load_f16(&halves[1])]
+}
+
+/// The byte `at` of every word as a number.
+#[inline(always)]
+fn byte<S: Simd>(s: S, words: S::I, at: usize) -> S::F {
+    s.to_f32(s.and(s.shr_by(words, 8 * at as u32), s.splat_i32(0xFF)))
+}
+
+/// The fifth bits of the two fours of a pair, from the line as it is packed.
+#[inline(always)]
+fn packed_fifth_bits<S: Simd>(s: S, line: &Line, pair: usize) -> [S::I; 2] {
+    [fifth_bit(s, line, pair), fifth_bit(s, line, 4 + pair)]
+}
+
+#[inline(always)]
+fn or<S: Simd>(s: S, a: [S::I; 2], b: [S::I; 2]) -> [S::I; 2] {
+    [s.or(a[0], b[0]), s.or(a[1], b[1])]
+}
+
+pub(super) struct Q4_0;
+
+impl Format for Q4_0 {
+    const WORDS: usize = 4;
+    const HALF: bool = true;
+    const GROUPS: usize = 1;
+    const WIDTH: usize = 32;
+    type Header<S: Simd> = S::F;
+
+    #[inline(always)]
+    fn header<S: Simd>(s: S, _words: &[Line], half: &[u8; 2 * LANES]) -> S::F {
+        s.load_f16(half)
+    }
+    #[inline(always)]
+    fn scale<S: Simd>(_s: S, header: &S::F, _group: usize) -> S::F {
+        *header
+    }
+    #[inline(always)]
+    fn weights<S: Simd>(s: S, words: &[Line], _group: usize, pair: usize) -> [S::I; 2] {
+        nibbles(s, &words[pair])
+    }
+    #[inline(always)]
+    fn correction(a: &QuantBlock, _group: usize) -> i32 {
+        a.minus_8
+    }
+}
+
+pub(super) struct Q4_1;
+
+impl Format for Q4_1 {
+    const WORDS: usize = 5;
+    const GROUPS: usize = 1;
+    const WIDTH: usize = 32;
+    const MINS: bool = true;
+    type Header<S: Simd> = [S::F; 2];
+
+    #[inline(always)]
+    fn header<S: Simd>(s: S, words: &[Line], _half: &[u8; 2 * LANES]) -> [S::F; 2] {
+        halves(s, &words[0])
+    }
+    #[inline(always)]
+    fn scale<S: Simd>(_s: S, header: &[S::F; 2], _group: usize) -> S::F {
+        header[0]
+    }
+    #[inline(always)]
+    fn min<S: Simd>(_s: S, header: &[S::F; 2], _group: usize) -> S::F {
+        header[1]
+    }
+    #[inline(always)]
+    fn weights<S: Simd>(s: S, words: &[Line], _group: usize, pair: usize) -> [S::I; 2] {
+        nibbles(s, &words[1 + pair])
+    }
+}
+
+pub(super) struct Q5_0;
+
+impl Format for Q5_0 {
+    const WORDS: usize = 5;
+    const HALF: bool = true;
+    const GROUPS: usize = 1;
+    const WIDTH: usize = 32;
+    type Header<S: Simd> = S::F;
+
+    #[inline(always)]
+    fn header<S: Simd>(s: S, _words: &[Line], half: &[u8; 2 * LANES]) -> S::F {
+        s.load_f16(half)
+    }
+    #[inline(always)]
+    fn scale<S: Simd>(_s: S, header: &S::F, _group: usize) -> S::F {
+        *header
+    }
+    #[inline(always)]
+    fn weights<S: Simd>(s: S, words: &[Line], _group: usize, pair: usize) -> [S::I; 2] {
+        or(
+            s,
+            nibbles(s, &words[1 + pair]),
+            packed_fifth_bits(s, &words[0], pair),
+        )
+    }
+    #[inline(always)]
+    fn correction(a: &QuantBlock, _group: usize) -> i32 {
+        a.minus_16
+    }
+}
+
+pub(super) struct Q5_1;
+
+impl Format for Q5_1 {
+    const WORDS: usize = 6;
+    const GROUPS: usize = 1;
+    const WIDTH: usize = 32;
+    const MINS: bool = true;
+    type Header<S: Simd> = [S::F; 2];
+
+    #[inline(always)]
+    fn header<S: Simd>(s: S, words: &[Line], _half: &[u8; 2 * LANES]) -> [S::F; 2] {
+        halves(s, &words[0])
+    }
+    #[inline(always)]
+    fn scale<S: Simd>(_s: S, header: &[S::F; 2], _group: usize) -> S::F {
+        header[0]
+    }
+    #[inline(always)]
+    fn min<S: Simd>(_s: S, header: &[S::F; 2], _group: usize) -> S::F {
+        header[1]
+    }
+    #[inline(always)]
+    fn weights<S: Simd>(s: S, words: &[Line], _group: usize, pair: usize) -> [S::I; 2] {
+        or(
+            s,
+            nibbles(s, &words[2 + pair]),
+            packed_fifth_bits(s, &words[1], pair),
+        )
+    }
+}
+
+pub(super) struct Q8_0;
+
+impl Format for Q8_0 {
+    const WORDS: usize = 8;
+    const HALF: bool = true;
+    const GROUPS: usize = 1;
+    const WIDTH: usize = 32;
+    const WIDE: bool = true;
+    type Header<S: Simd> = S::F;
+
+    #[inline(always)]
+    fn header<S: Simd>(s: S, _words: &[Line], half: &[u8; 2 * LANES]) -> S::F {
+        s.load_f16(half)
+    }
+    #[inline(always)]
+    fn scale<S: Simd>(_s: S, header: &S::F, _group: usize) -> S::F {
+        *header
+    }
+    #[inline(always)]
+    fn weights<S: Simd>(s: S, words: &[Line], _group: usize, pair: usize) -> [S::I; 2] {
+        [s.load_bytes(&words[pair]), s.load_bytes(&words[4 + pair])]
+    }
+    #[inline(always)]
+    fn correction(a: &QuantBlock, _group: usize) -> i32 {
+        a.minus_128
+    }
+}
+
+/// The 6-bit scales and minima of Q4_K and Q5_K: four groups to a word.
+#[derive(Clone, Copy)]
+pub(super) struct KScales<S: Simd> {
+    d: S::F,
+    minus_dmin: S::F,
+    scales: [S::I; 2],
+    mins: [S::I; 2],
+}
+
+impl<S: Simd> KScales<S> {
+    /// From the line of `d` and `dmin` and the three lines of packed scales; see `scale_min_k4` for their bits.
+    #[inline(always)]
+    fn new(s: S, words: &[Line]) -> KScales<S> {
+        let [d, dmin] = halves(s, &words[0]);
+        // The upper two bits of the groups from 4 on, above the low four.
+        let upper = |line| s.shl::<4>(bits(s, line, 6, 3));
+        KScales {
+            d,
+            minus_dmin: s.sub(s.splat(0.0), dmin),
+            scales: [
+                bits(s, &words[1], 0, 63),
+                s.or(bits(s, &words[3], 0, 15), upper(&words[1])),
+            ],
+            mins: [
+                bits(s, &words[2], 0, 63),
+                s.or(bits(s, &words[3], 4, 15), upper(&words[2])),
+            ],
+        }
+    }
+    #[inline(always)]
+    fn scale(&self, s: S, group: usize) -> S::F {
+        s.mul(self.d, byte(s, self.scales[group / 4], group % 4))
+    }
+    #[inline(always)]
+    fn min(&self, s: S, group: usize) -> S::F {
+        s.mul(self.minus_dmin, byte(s, self.mins[group / 4], group % 4))
+    }
+}
+
+pub(super) struct Q4K;
+
+impl Format for Q4K {
+    const WORDS: usize = 36;
+    const GROUPS: usize = 8;
+    const WIDTH: usize = 32;
+    const MINS: bool = true;
+    type Header<S: Simd> = KScales<S>;
+
+    #[inline(always)]
+    fn header<S: Simd>(s: S, words: &[Line], _half: &[u8; 2 * LANES]) -> KScales<S> {
+        KScales::new(s, words)
+    }
+    #[inline(always)]
+    fn scale<S: Simd>(s: S, header: &KScales<S>, group: usize) -> S::F {
+        header.scale(s, group)
+    }
+    #[inline(always)]
+    fn min<S: Simd>(s: S, header: &KScales<S>, group: usize) -> S::F {
+        header.min(s, group)
+    }
+    #[inline(always)]
+    fn weights<S: Simd>(s: S, words: &[Line], group: usize, pair: usize) -> [S::I; 2] {
+        let words = &words[4 + group / 2 * 8..][..8];
+        let shift = 4 * (group as u32 % 2);
+        [
+            bits(s, &words[pair], shift, 15),
+            bits(s, &words[4 + pair], shift, 15),
+        ]
+    }
+}
+
+pub(super) struct Q5K;
+
+impl Format for Q5K {
+    const WORDS: usize = 44;
+    const GROUPS: usize = 8;
+    const WIDTH: usize = 32;
+    const MINS: bool = true;
+    type Header<S: Simd> = KScales<S>;
+
+    #[inline(always)]
+    fn header<S: Simd>(s: S, words: &[Line], _half: &[u8; 2 * LANES]) -> KScales<S> {
+        KScales::new(s, words)
+    }
+    #[inline(always)]
+    fn scale<S: Simd>(s: S, header: &KScales<S>, group: usize) -> S::F {
+        header.scale(s, group)
+    }
+    #[inline(always)]
+    fn min<S: Simd>(s: S, header: &KScales<S>, group: usize) -> S::F {
+        header.min(s, group)
+    }
+    #[inline(always)]
+    fn weights<S: Simd>(s: S, words: &[Line], group: usize, pair: usize) -> [S::I; 2] {
+        let low = &words[12 + group / 2 * 8..][..8];
+        let shift = 4 * (group as u32 % 2);
+        let fifth = [
+            fifth_bit(s, &words[4 + pair], group),
+            fifth_bit(s, &words[8 + pair], group),
+        ];
+        or(
+            s,
+            [
+                bits(s, &low[pair], shift, 15),
+                bits(s, &low[4 + pair], shift, 15),
+            ],
+            fifth,
+        )
+    }
+}
+
+/// Where the values of a group of 16 lie in the types with halves of 128: half, run of 32, first or last 16 of it.
+#[inline(always)]
+fn place(group: usize) -> (usize, usize, usize) {
+    (group / 8, group / 2 % 4, group % 2)
+}
+
+pub(super) struct Q6K;
+
+impl Format for Q6K {
+    const WORDS: usize = 52;
+    const HALF: bool = true;
+    const GROUPS: usize = 16;
+    const WIDTH: usize = 16;
+    type Header<S: Simd> = (S::F, [S::I; 4]);
+
+    #[inline(always)]
+    fn header<S: Simd>(s: S, words: &[Line], half: &[u8; 2 * LANES]) -> (S::F, [S::I; 4]) {
+        (
+            s.load_f16(half),
+            std::array::from_fn(|i| s.load_bytes(&words[48 + i])),
+        )
+    }
+    #[inline(always)]
+    fn scale<S: Simd>(s: S, header: &(S::F, [S::I; 4]), group: usize) -> S::F {
+        // The byte to the top of the word, and down again with its sign.
+        let words = header.1[group / 4];
+        let top = match group % 4 {
+            0 => s.shl::<24>(words),
+            1 => s.shl::<16>(words),
+            2 => s.shl::<8>(words),
+            _ => words,
+        };
+        s.mul(header.0, s.to_f32(s.sar::<24>(top)))
+    }
+    #[inline(always)]
+    fn weights<S: Simd>(s: S, words: &[Line], group: usize, pair: usize) -> [S::I; 2] {
+        let (half, run, part) = place(group);
+        let low = &words[half * 16 + run % 2 * 8 + part * 4 + 2 * pair..][..2];
+        let high = &words[32 + half * 8 + part * 4 + 2 * pair..][..2];
+        let four = |i: usize| {
+            let low = bits(s, &low[i], 4 * (run as u32 / 2), 15);
+            s.or(low, s.shl::<4>(bits(s, &high[i], 2 * run as u32, 3)))
+        };
+        [four(0), four(1)]
+    }
+    #[inline(always)]
+    fn correction(a: &QuantBlock, group: usize) -> i32 {
+        a.halves_minus_32[group % 2]
+    }
+}
+
+pub(super) struct Q3K;
+
+impl Format for Q3K {
+    const WORDS: usize = 27;
+    const HALF: bool = true;
+    const GROUPS: usize = 16;
+    const WIDTH: usize = 16;
+    type Header<S: Simd> = (S::F, [S::I; 3]);
+
+    #[inline(always)]
+    fn header<S: Simd>(s: S, words: &[Line], half: &[u8; 2 * LANES]) -> (S::F, [S::I; 3]) {
+        (
+            s.load_f16(half),
+            std::array::from_fn(|i| s.load_bytes(&words[24 + i])),
+        )
+    }
+    #[inline(always)]
+    fn scale<S: Simd>(s: S, header: &(S::F, [S::I; 3]), group: usize) -> S::F {
+        // Four low bits in the first 8 bytes, two high bits in the last 4.
+        let (d, words) = header;
+        let byte = 8 * (group as u32 % 4);
+        let low = s.shr_by(words[group % 8 / 4], byte + 4 * (group as u32 / 8));
+        let high = s.shr_by(words[2], byte + 2 * (group as u32 / 4));
+        let scale = s.or(
+            s.and(low, s.splat_i32(15)),
+            s.shl::<4>(s.and(high, s.splat_i32(3))),
+        );
+        s.mul(*d, s.to_f32(s.sub_i32(scale, s.splat_i32(32))))
+    }
+    #[inline(always)]
+    fn weights<S: Simd>(s: S, words: &[Line], group: usize, pair: usize) -> [S::I; 2] {
+        let (half, run, part) = place(group);
+        let low = &words[8 + half * 8 + part * 4 + 2 * pair..][..2];
+        let third = &words[part * 4 + 2 * pair..][..2];
+        let four = |i: usize| {
+            let low = bits(s, &low[i], 2 * run as u32, 3);
+            s.or(low, s.shl::<2>(bits(s, &third[i], group as u32 / 2, 1)))
+        };
+        [four(0), four(1)]
+    }
+    #[inline(always)]
+    fn correction(a: &QuantBlock, group: usize) -> i32 {
+        // The zero point is 4.
+        a.halves_minus_32[group % 2] / 8
+    }
+}
+
+pub(super) struct Q2K;
+
+impl Format for Q2K {
+    const WORDS: usize = 21;
+    const GROUPS: usize = 16;
+    const WIDTH: usize = 16;
+    const MINS: bool = true;
+    type Header<S: Simd> = ([S::F; 2], [S::I; 4]);
+
+    #[inline(always)]
+    fn header<S: Simd>(s: S, words: &[Line], _half: &[u8; 2 * LANES]) -> ([S::F; 2], [S::I; 4]) {
+        let [d, dmin] = halves(s, &words[20]);
+        let scales = std::array::from_fn(|i| s.load_bytes(&words[i]));
+        ([d, s.sub(s.splat(0.0), dmin)], scales)
+    }
+    #[inline(always)]
+    fn scale<S: Simd>(s: S, header: &([S::F; 2], [S::I; 4]), group: usize) -> S::F {
+        let low = s.and(header.1[group / 4], s.splat_i32(0x0F0F_0F0F));
+        s.mul(header.0[0], byte(s, low, group % 4))
+    }
+    #[inline(always)]
+    fn min<S: Simd>(s: S, header: &([S::F; 2], [S::I; 4]), group: usize) -> S::F {
+        let high = s.and(s.shr::<4>(header.1[group / 4]), s.splat_i32(0x0F0F_0F0F));
+        s.mul(header.0[1], byte(s, high, group % 4))
+    }
+    #[inline(always)]
+    fn weights<S: Simd>(s: S, words: &[Line], group: usize, pair: usize) -> [S::I; 2] {
+        let (half, run, part) = place(group);
+        let low = &words[4 + half * 8 + part * 4 + 2 * pair..][..2];
+        [
+            bits(s, &low[0], 2 * run as u32, 3),
+            bits(s, &low[1], 2 * run as u32, 3),
+        ]
+    }
+}

@@ -1,0 +1,165 @@
+//! How stored blocks are rearranged for integer products.
+//!
+//! 16 rows are taken together. The 32-bit words of a block become lines of 64 bytes with the same word of each row, so
+//! that one line holds four consecutive values' bits of 16 rows. Where a block has an odd f16, the 16 rows' stand in 32
+//! bytes behind all lines. Nothing is lost or added, so stored blocks can be had back.
+
+use crate::DType;
+
+/// Rows that are packed together.
+pub(in crate::matrix) const ROWS: usize = 16;
+
+/// The same word of 16 rows.
+pub(super) type Line = [u8; 64];
+
+/// The parts of a stored block.
+pub(super) struct Layout {
+    /// The byte where the words begin.
+    words_at: usize,
+    /// The number of words.
+    pub(super) words: usize,
+    /// Where an f16 lies outside the words.
+    half_at: Option<usize>,
+    /// The word of two f16, which are packed as all of the first, then all of the second.
+    halves: Option<usize>,
+    /// The word of 32 fifth bits, which are packed so that bit `p` of byte `b` belongs to value `4 p + b`.
+    fifth_bits: Option<usize>,
+    /// Signed bytes, which are packed with 128 added.
+    signed: bool,
+}
+
+impl Layout {
+    /// The layout of a type that is multiplied in integers.
+    pub(super) fn of(dtype: DType) -> Option<Layout> {
+        let words = |words_at, words, half_at| Layout {
+            words_at,
+            words,
+            half_at,
+            halves: None,
+            fifth_bits: None,
+            signed: false,
+        };
+        Some(match dtype {
+            DType::Q4_0 => words(2, 4, Some(0)),
+            DType::Q4_1 => Layout {
+                halves: Some(0),
+                ..words(0, 5, None)
+            },
+            DType::Q5_0 => Layout {
+                fifth_bits: Some(0),
+                ..words(2, 5, Some(0))
+            },
+            DType::Q5_1 => Layout {
+                halves: Some(0),
+                fifth_bits: Some(1),
+                ..words(0, 6, None)
+            },
+            DType::Q8_0 => Layout {
+                signed: true,
+                ..words(2, 8, Some(0))
+            },
+            DType::Q2_K => Layout {
+                halves: Some(20),
+                ..words(0, 21, None)
+            },
+            DType::Q3_K => words(0, 27, Some(108)),
+            DType::Q4_K => Layout {
+                halves: Some(0),
+                ..words(0, 36, None)
+            },
+            DType::Q5_K => Layout {
+                halves: Some(0),
+                ..words(0, 44, None)
+            },
+            DType::Q6_K => words(0, 52, Some(208)),
+            DType::F32 | DType::F16 | DType::BF16 => return None,
+        })
+    }
+
+    /// The lines that 16 rows of `blocks` blocks take.
+    pub(super) fn lines(&self, blocks: usize) -> usize {
+        let halves = if self.half_at.is_some() {
+            blocks.div_ceil(2)
+        } else {
+            0
+        };
+        blocks * self.words + halves
+    }
+
+    /// Packs up to 16 rows of equal length; rows that are missing keep the zeros of `out`.
+    pub(super) fn pack(&self, rows: &[&[u8]], block_bytes: usize, out: &mut [Line]) {
+        let blocks = rows.first().map_or(0, |row| row.len() / block_bytes);
+        let (lines, halves) = out.split_at_mut(blocks * self.words);
+        let halves = halves.as_flattened_mut().as_chunks_mut::<2>().0;
+        for (b, lines) in lines.chunks_exact_mut(self.words).enumerate() {
+            for (r, row) in rows.iter().enumerate() {
+                let block = &row[b * block_bytes..][..block_bytes];
+                let words = block[self.words_at..].as_chunks::<4>().0;
+                for (line, word) in lines.iter_mut().zip(words) {
+                    line.as_chunks_mut::<4>().0[r] = *word;
+                }
+                if let Some(at) = self.half_at {
+                    halves[b * ROWS + r] = [block[at], block[at + 1]];
+                }
+            }
+            self.rearrange(lines, split_halves, fifth_bits_by_step);
+        }
+    }
+
+    /// Writes one stored block of row `r` to `out`: the inverse of [`Layout::pack`].
+    pub(super) fn unpack(&self, lines: &[Line], blocks: usize, b: usize, r: usize, out: &mut [u8]) {
+        let mut block = lines[b * self.words..][..self.words].to_vec();
+        self.rearrange(&mut block, join_halves, fifth_bits_in_order);
+        let words = out[self.words_at..].as_chunks_mut::<4>().0;
+        for (word, line) in words.iter_mut().zip(&block) {
+            *word = line.as_chunks::<4>().0[r];
+        }
+        if let Some(at) = self.half_at {
+            let halves = lines[blocks * self.words..]
+                .as_flattened()
+                .as_chunks::<2>()
+                .0;
+            out[at..at + 2].copy_from_slice(&halves[b * ROWS + r]);
+        }
+    }
+
+    /// Applies what is special to some words of a block, in one direction or the other.
+    fn rearrange(&self, lines: &mut [Line], halves: fn(&mut Line), fifth_bits: fn(u32) -> u32) {
+        if let Some(at) = self.halves {
+            halves(&mut lines[at]);
+        }
+        if let Some(at) = self.fifth_bits {
+            for word in lines[at].as_chunks_mut::<4>().0 {
+                *word = fifth_bits(u32::from_le_bytes(*word)).to_le_bytes();
+            }
+        }
+        if self.signed {
+            lines
+                .as_flattened_mut()
+                .iter_mut()
+                .for_each(|byte| *byte ^= 0x80);
+        }
+    }
+}
+
+fn split_halves(line: &mut Line) {
+    let halves = line.as_chunks::<2>().0;
+    let split: [[u8; 2]; 32] = std::array::from_fn(|i| halves[i % ROWS * 2 + i / ROWS]);
+    line.copy_from_slice(split.as_flattened());
+}
+
+fn join_halves(line: &mut Line) {
+    let halves = line.as_chunks::<2>().0;
+    let joined: [[u8; 2]; 32] = std::array::from_fn(|i| halves[i % 2 * ROWS + i / 2]);
+    line.copy_from_slice(joined.as_flattened());
+}
+
+/// Bit `4 p + b` to bit `p` of byte `b`.
+fn fifth_bits_by_step(bits: u32) -> u32 {
+    (0..32).fold(0, |out, i| out | (bits >> i & 1) << (i % 4 * 8 + i / 4))
+}
+
+/// Bit `p` of byte `b` to bit `4 p + b`.
+fn fifth_bits_in_order(bits: u32) -> u32 {
+    (0..32).fold(0, |out, i| out | (bits >> (i % 4 * 8 + i / 4) & 1) << i)
+}
