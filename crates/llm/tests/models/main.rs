@@ -2,6 +2,7 @@
 //!
 //! The fixtures in `tests/fixtures/models` are made by `oracle/models_golden.py`.
 
+mod allocations;
 mod embeddings;
 mod hostile;
 mod laws;
