@@ -1,0 +1,110 @@
+//! From what the user calls a model to its open files.
+
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result, bail};
+use hearth_formats::Checkpoint;
+use hearth_hub::catalog::{Catalog, CatalogConfig, Location};
+
+/// The model that is there with nothing installed.
+pub const DEFAULT: &str = "ember";
+
+/// Where models are looked for, an option of every command that takes one.
+#[derive(clap::Args)]
+pub struct Models {
+    /// The folder of models [default: the folder models in $HEARTH_HOME, or in ~/.hearth].
+    #[arg(long, value_name = "DIR")]
+    models_dir: Option<PathBuf>,
+}
+
+/// A model that was found, its files open.
+pub struct Found {
+    /// Its name in the catalog, or the path that was given.
+    pub name: String,
+    pub checkpoint: Checkpoint,
+    /// Whether it is a part of the program.
+    pub built_in: bool,
+    /// A sentence or two about it.
+    pub note: Option<String>,
+}
+
+impl Models {
+    /// The folder of our own files: `$HEARTH_HOME`, or `~/.hearth`.
+    pub fn home(&self) -> Result<PathBuf> {
+        match std::env::var_os("HEARTH_HOME").filter(|home| !home.is_empty()) {
+            Some(home) => Ok(home.into()),
+            None => Ok(std::env::home_dir()
+                .context(
+                    "there is no home directory; set HEARTH_HOME to a folder for hearth's files",
+                )?
+                .join(".hearth")),
+        }
+    }
+
+    /// The built-in models, those of the folder, and `named` ones.
+    ///
+    /// A folder that was asked for has to be there; the default one may be missing.
+    pub fn catalog(&self, named: Vec<(String, PathBuf)>) -> Result<Catalog> {
+        let models_dir = match &self.models_dir {
+            Some(dir) if !dir.is_dir() => {
+                bail!(
+                    "{} is not a folder; --models-dir takes a folder of models",
+                    dir.display()
+                )
+            }
+            Some(dir) => Some(dir.clone()),
+            None => Some(self.home()?.join("models")).filter(|dir| dir.is_dir()),
+        };
+        Ok(Catalog::new(CatalogConfig { models_dir, named })?)
+    }
+
+    /// Opens a model by its name in the catalog, or by its path.
+    pub fn open(&self, model: &str) -> Result<Found> {
+        let catalog = self.catalog(Vec::new())?;
+        if let Some(entry) = catalog.find(model)? {
+            let checkpoint = entry
+                .open()
+                .with_context(|| format!("cannot open {model}"))?;
+            return Ok(Found {
+                built_in: entry.location == Location::BuiltIn,
+                note: entry
+                    .note
+                    .map(str::to_owned)
+                    .or_else(|| description(&checkpoint)),
+                name: entry.name,
+                checkpoint,
+            });
+        }
+        let path = Path::new(model);
+        if path.exists() {
+            let checkpoint =
+                Checkpoint::open(path).with_context(|| format!("cannot open {model}"))?;
+            let note = description(&checkpoint);
+            return Ok(Found {
+                name: model.to_owned(),
+                checkpoint,
+                built_in: false,
+                note,
+            });
+        }
+        let names: Vec<String> = catalog
+            .entries()?
+            .into_iter()
+            .map(|entry| entry.name)
+            .collect();
+        bail!(
+            "there is no model {model:?}, and no such file or folder; models here: {}\n\
+             Give one of these names, or the path of a GGUF file or a Hugging Face folder.",
+            names.join(", ")
+        )
+    }
+}
+
+/// What the file says about itself.
+fn description(checkpoint: &Checkpoint) -> Option<String> {
+    let text = checkpoint
+        .metadata()
+        .get_str("general.description")
+        .ok()??;
+    Some(text.to_owned())
+}

@@ -1,0 +1,217 @@
+//! `hearth serve`: the HTTP server.
+
+use std::io::{ErrorKind, Write};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::path::PathBuf;
+
+use anyhow::{Context, Result, anyhow, bail};
+use hearth_hub::{Entry, Kind, Location};
+use hearth_runtime::{EngineConfig, Runtime, RuntimeConfig};
+use hearth_serve::{ServeConfig, Server};
+
+use crate::interrupt;
+use crate::models::Models;
+
+/// Serve models over HTTP to OpenAI's clients and others.
+///
+/// Serves the built-in models, those of the models folder, and those given with --model; each is loaded when it is first
+/// asked for. Ctrl-C lets running requests finish; a second one ends at once.
+#[derive(clap::Args)]
+pub struct Args {
+    /// The address to listen on.
+    #[arg(long, value_name = "ADDRESS", env = "HEARTH_HOST", default_value = "127.0.0.1", value_parser = host)]
+    host: IpAddr,
+    /// The port to listen on; 0 lets the system choose.
+    #[arg(long, value_name = "PORT", env = "HEARTH_PORT", default_value_t = 8000)]
+    port: u16,
+    /// Allow an address that other machines reach. There are no users or keys yet: whoever reaches it can use it.
+    #[arg(long)]
+    allow_remote: bool,
+    /// Serve the GGUF file or Hugging Face folder PATH as NAME; can be repeated.
+    #[arg(long = "model", value_name = "NAME=PATH", value_parser = named)]
+    named: Vec<(String, PathBuf)>,
+    /// Threads to compute on [default: one a core].
+    #[arg(long, value_name = "N")]
+    threads: Option<std::num::NonZeroUsize>,
+    /// Memory for the keys and values of each text model, in MiB.
+    #[arg(long, value_name = "MIB", default_value_t = EngineConfig::default().cache_bytes >> 20,
+          value_parser = clap::value_parser!(u64).range(1..=1 << 24))]
+    cache: u64,
+    /// Most sequences that a text model writes at once; others wait.
+    #[arg(long, value_name = "N", default_value_t = EngineConfig::default().max_sequences)]
+    max_sequences: usize,
+    /// Web page origins that may call the server, for example https://chat.example; can be repeated.
+    #[arg(long = "allow-origin", value_name = "ORIGIN")]
+    allowed_origins: Vec<String>,
+    #[command(flatten)]
+    models: Models,
+}
+
+/// An IP address, or `localhost`.
+fn host(text: &str) -> Result<IpAddr, String> {
+    match text {
+        "localhost" => Ok(Ipv4Addr::LOCALHOST.into()),
+        _ => text
+            .parse()
+            .map_err(|_| "give an IP address, for example 127.0.0.1 or 0.0.0.0".to_owned()),
+    }
+}
+
+/// `NAME=PATH`.
+fn named(text: &str) -> Result<(String, PathBuf), String> {
+    match text.split_once('=') {
+        Some((name, path)) if !name.is_empty() && !path.is_empty() => {
+            Ok((name.to_owned(), path.into()))
+        }
+        _ => Err("give NAME=PATH, for example --model my-llama=/models/llama.gguf".to_owned()),
+    }
+}
+
+pub fn run(args: Args) -> Result<()> {
+    crate::log_to_stderr("info");
+    if !args.host.is_loopback() && !args.allow_remote {
+        bail!(
+            "other machines reach {}, and there are no users or keys yet, so whoever reaches it could use the models; \
+             say --allow-remote if that is meant, or leave --host out",
+            args.host
+        );
+    }
+    let catalog = args.models.catalog(args.named)?;
+    let entries = catalog.entries()?;
+    let engine = EngineConfig {
+        cache_bytes: args.cache << 20,
+        max_sequences: args.max_sequences,
+        ..EngineConfig::default()
+    };
+    let config = RuntimeConfig {
+        threads: args.threads.map(Into::into),
+        engine,
+        ..RuntimeConfig::default()
+    };
+    let runtime = Runtime::new(catalog, config);
+    let config = ServeConfig {
+        host: args.host,
+        port: args.port,
+        allowed_origins: args.allowed_origins,
+        ..ServeConfig::default()
+    };
+    let port = args.port;
+    let event_loop = tokio::runtime::Runtime::new().context("cannot start the event loop")?;
+    event_loop.block_on(async move {
+        let server = Server::bind(config, runtime)
+            .await
+            .map_err(|error| next_step(error, port))?;
+        greet(server.local_addr()?, &entries)?;
+        server.run(stop_signal()).await?;
+        Ok(())
+    })
+}
+
+/// Ready at the first Ctrl-C or SIGTERM; the second ends the process.
+async fn stop_signal() {
+    if interrupt::next().await.is_err() {
+        // Nobody tells us of signals; they keep their defaults.
+        std::future::pending::<()>().await;
+    }
+    eprintln!("stopping; running requests may finish, Ctrl-C ends them");
+    tokio::spawn(interrupt::exit_at_next());
+}
+
+/// What to do about an address that cannot be had.
+fn next_step(error: std::io::Error, port: u16) -> anyhow::Error {
+    match error.kind() {
+        ErrorKind::AddrInUse => {
+            let other = port.checked_add(1).unwrap_or(8000);
+            anyhow!(
+                "{error}; stop the program that uses it, or choose another port: --port {other}"
+            )
+        }
+        ErrorKind::PermissionDenied => {
+            anyhow!("{error}; ports below 1024 are often reserved, choose another: --port 8000")
+        }
+        ErrorKind::AddrNotAvailable => {
+            anyhow!("{error}; --host takes an address of this machine, or 0.0.0.0 for all of them")
+        }
+        _ => error.into(),
+    }
+}
+
+/// Says where the server is, what it serves and how to try it.
+fn greet(address: SocketAddr, entries: &[Entry]) -> Result<()> {
+    let usable = |entry: &&Entry| !matches!(entry.kind, Kind::Unknown(_));
+    let names: Vec<&str> = entries
+        .iter()
+        .filter(usable)
+        .map(|entry| entry.name.as_str())
+        .collect();
+    let mut out = std::io::stdout().lock();
+    writeln!(
+        out,
+        "Hearth {} listening on http://{address}",
+        env!("CARGO_PKG_VERSION")
+    )?;
+    writeln!(out, "models: {}", names.join(", "))?;
+    for entry in entries {
+        if let Kind::Unknown(reason) = &entry.kind {
+            writeln!(out, "not usable: {}: {reason}", entry.name)?;
+        }
+    }
+    // A model that the user brought, rather than a built-in one.
+    let text: Vec<&Entry> = entries
+        .iter()
+        .filter(|entry| entry.kind == Kind::Text)
+        .collect();
+    let own = text
+        .iter()
+        .find(|entry| entry.location != Location::BuiltIn);
+    if let Some(entry) = own.or(text.first()) {
+        let body = serde_json::json!({
+            "model": entry.name,
+            "messages": [{"role": "user", "content": "Hello!"}],
+        });
+        writeln!(
+            out,
+            "try: curl http://{}/v1/chat/completions -H 'Content-Type: application/json' -d '{}'",
+            reachable(address),
+            body.to_string().replace('\'', "'\\''"),
+        )?;
+    }
+    Ok(())
+}
+
+/// The address that a client on this machine can use.
+fn reachable(address: SocketAddr) -> SocketAddr {
+    let ip = match address.ip() {
+        IpAddr::V4(ip) if ip.is_unspecified() => Ipv4Addr::LOCALHOST.into(),
+        IpAddr::V6(ip) if ip.is_unspecified() => Ipv6Addr::LOCALHOST.into(),
+        ip => ip,
+    };
+    SocketAddr::new(ip, address.port())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn addresses_and_names_are_checked() {
+        assert_eq!(host("localhost"), Ok(Ipv4Addr::LOCALHOST.into()));
+        assert_eq!(host("::1"), Ok(Ipv6Addr::LOCALHOST.into()));
+        assert!(host("example.org").is_err());
+        assert_eq!(
+            named("a=/b=c.gguf"),
+            Ok(("a".to_owned(), "/b=c.gguf".into()))
+        );
+        for bad in ["", "a", "a=", "=b"] {
+            assert!(named(bad).is_err(), "{bad:?}");
+        }
+    }
+
+    #[test]
+    fn a_client_is_told_an_address_that_it_can_reach() {
+        let reach = |text: &str| reachable(text.parse().unwrap()).to_string();
+        assert_eq!(reach("0.0.0.0:80"), "127.0.0.1:80");
+        assert_eq!(reach("[::]:80"), "[::1]:80");
+        assert_eq!(reach("10.1.2.3:80"), "10.1.2.3:80");
+    }
+}
