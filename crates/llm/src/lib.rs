@@ -3,10 +3,13 @@
 #![forbid(unsafe_code)]
 
 mod cache;
+pub mod embedder;
+pub mod engine;
 mod error;
 mod load;
 mod model;
 mod models;
+pub mod sampling;
 pub mod template;
 pub mod tokenizer;
 

@@ -25,8 +25,8 @@ pub(super) enum End {
 /// A request under way, beside its place in the cache.
 pub(super) struct Answer {
     events: UnboundedSender<Event>,
-    /// The request's place among those admitted; given back when the answer is dropped.
-    _permit: Permit,
+    /// The request's place among those admitted.
+    permit: Option<Permit>,
     tokenizer: Arc<Tokenizer>,
     text: TextStream,
     stop: StopMatcher,
@@ -70,9 +70,9 @@ impl Answer {
         let sampling = std::mem::take(&mut request.sampling);
         Self {
             events,
-            _permit: permit,
+            permit: Some(permit),
             tokenizer: Arc::clone(tokenizer),
-            text: tokenizer.stream(),
+            text: tokenizer.stream_after(&request.prompt),
             stop: StopMatcher::new(std::mem::take(&mut request.stop)),
             sampler: Sampler::new(sampling, seed, &request.prompt),
             logprobs: request.logprobs,
@@ -240,32 +240,39 @@ impl Answer {
         let _ = self.events.send(event);
     }
 
-    /// Sends the last event and answers how it went.
-    pub fn close(mut self, now: Instant) -> End {
-        let end = self.end.take().unwrap_or(End::Cancelled);
-        match &end {
-            End::Finished(reason) => {
-                let started = self.started.unwrap_or(now);
-                let prefilled = self.prefilled.unwrap_or(now);
-                self.send(Event::Finished {
-                    reason: *reason,
-                    usage: Usage {
-                        prompt_tokens: self.prompt_tokens,
-                        completion_tokens: self.completion_tokens,
-                        cached_tokens: self.cached_tokens,
-                    },
-                    timings: Timings {
-                        queue: started - self.submitted,
-                        prefill: prefilled - started,
-                        decode: now - prefilled,
-                        time_to_first_token: self.first_token.map(|first| first - self.submitted),
-                    },
-                });
-            }
+    /// How it ended; as if cancelled where it has not.
+    pub fn end(&self) -> &End {
+        self.end.as_ref().unwrap_or(&End::Cancelled)
+    }
+
+    /// Sends the last event.
+    pub fn close(mut self, now: Instant) {
+        // First, as a caller that has the answer may ask again at once.
+        self.permit = None;
+        match self.end() {
+            End::Finished(reason) => self.send(Event::Finished {
+                reason: *reason,
+                usage: Usage {
+                    prompt_tokens: self.prompt_tokens,
+                    completion_tokens: self.completion_tokens,
+                    cached_tokens: self.cached_tokens,
+                },
+                timings: self.timings(now),
+            }),
             End::Failed(error) => self.send(Event::Failed(error.clone())),
             End::Cancelled => {}
         }
-        end
+    }
+
+    fn timings(&self, now: Instant) -> Timings {
+        let started = self.started.unwrap_or(now);
+        let prefilled = self.prefilled.unwrap_or(now);
+        Timings {
+            queue: started - self.submitted,
+            prefill: prefilled - started,
+            decode: now - prefilled,
+            time_to_first_token: self.first_token.map(|first| first - self.submitted),
+        }
     }
 }
 

@@ -15,14 +15,13 @@ pub enum EngineError {
         /// What is wrong with it, with the offending value.
         message: String,
     },
-    /// The prompt, and one token more where any is asked for, does not fit the context.
-    #[error(
-        "the prompt has {prompt_tokens} tokens; the context holds {context_length} tokens, prompt and answer together"
-    )]
+    /// The prompt, and one token more where any is asked for, does not fit the context; or the
+    /// text to embed does not.
+    #[error("{}", context_message(*prompt_tokens, *max_tokens, *context_length))]
     ContextLength {
-        /// Tokens of the prompt.
+        /// Tokens of the prompt, or of the longest text to embed.
         prompt_tokens: usize,
-        /// Tokens asked for.
+        /// Tokens asked for; 0 for an embedding.
         max_tokens: usize,
         /// Tokens that a sequence can have here: the model's context length, or less where the
         /// KV cache is smaller than that.
@@ -55,10 +54,46 @@ pub enum EngineError {
         /// The panic's message.
         message: String,
     },
-    /// The engine could not be started, or a cache could not be allocated.
+    /// The model could not compute, for want of memory.
+    #[error("{message}")]
+    Compute {
+        /// What could not be done.
+        message: String,
+    },
+    /// The engine could not be started: its settings make no sense, or memory is short.
     #[error("{message}")]
     Start {
         /// What could not be done, with sizes.
         message: String,
     },
+}
+
+fn context_message(prompt_tokens: usize, max_tokens: usize, context_length: usize) -> String {
+    let both = match max_tokens {
+        0 => "",
+        _ => ", prompt and answer together",
+    };
+    format!("the input has {prompt_tokens} tokens; the context holds {context_length}{both}")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_long_input_is_told_both_numbers() {
+        let message = |max_tokens| {
+            let error = EngineError::ContextLength {
+                prompt_tokens: 513,
+                max_tokens,
+                context_length: 512,
+            };
+            error.to_string()
+        };
+        assert_eq!(
+            message(0),
+            "the input has 513 tokens; the context holds 512"
+        );
+        assert!(message(1).ends_with("512, prompt and answer together"));
+    }
 }

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use tokio::sync::mpsc::UnboundedReceiver;
 
-use super::Shared;
+use super::Gate;
 use super::event::Event;
 
 /// The events of one request. Dropping it cancels the request, whose blocks are free before the
@@ -14,16 +14,16 @@ use super::event::Event;
 /// tokens.
 pub struct Generation {
     events: UnboundedReceiver<Event>,
-    shared: Arc<Shared>,
+    gate: Arc<Gate>,
     seed: u64,
     ended: bool,
 }
 
 impl Generation {
-    pub(super) fn new(events: UnboundedReceiver<Event>, shared: Arc<Shared>, seed: u64) -> Self {
+    pub(super) fn new(events: UnboundedReceiver<Event>, gate: Arc<Gate>, seed: u64) -> Self {
         Self {
             events,
-            shared,
+            gate,
             seed,
             ended: false,
         }
@@ -57,7 +57,7 @@ impl Generation {
 
     fn note(&mut self, event: Option<Event>) -> Event {
         // An engine that ended while the request was on its way to it says nothing.
-        let event = event.unwrap_or_else(|| Event::Failed(self.shared.stopped()));
+        let event = event.unwrap_or_else(|| Event::Failed(self.gate.stopped()));
         self.ended = event.is_last();
         event
     }

@@ -15,11 +15,11 @@ mod blocks;
 mod config;
 mod error;
 mod event;
+mod gate;
 mod generation;
 mod request;
 mod scheduler;
 mod sequence;
-mod shared;
 mod stats;
 mod stop;
 mod worker;
@@ -42,8 +42,8 @@ use crate::model::TextModel;
 use crate::sampling::random_seed;
 use crate::tokenizer::Tokenizer;
 use answer::Answer;
+pub(crate) use gate::{Gate, Permit, Status};
 use scheduler::Scheduler;
-pub(crate) use shared::{Permit, Shared, Status};
 pub(crate) use worker::panic_message;
 use worker::{Command, Submission, Worker};
 
@@ -60,7 +60,8 @@ pub enum Shutdown {
 pub struct Engine {
     commands: Sender<Command>,
     thread: Mutex<Option<JoinHandle<()>>>,
-    shared: Arc<Shared>,
+    gate: Arc<Gate>,
+    stats: Arc<Mutex<EngineStats>>,
     tokenizer: Arc<Tokenizer>,
     vocab_size: usize,
     context_length: usize,
@@ -90,9 +91,10 @@ impl Engine {
         let info = model.info();
         let vocab_size = info.vocab_size;
         let context_length = info.context_length.min(blocks * config.block_size);
-        let shared = Arc::new(Shared::new(
+        let gate = Arc::new(Gate::new(
             config.max_sequences.saturating_add(config.queue_limit),
         ));
+        let stats = Arc::new(Mutex::new(EngineStats::default()));
         let (commands, receiver) = channel();
         let scheduler = Scheduler::new(
             blocks,
@@ -102,11 +104,12 @@ impl Engine {
         );
         let worker = Worker::new(
             model,
-            Arc::clone(&shared),
+            Arc::clone(&gate),
             receiver,
             scheduler,
             cache,
             config.priority_step,
+            Arc::clone(&stats),
         );
         let thread = std::thread::Builder::new()
             .name("engine".into())
@@ -117,7 +120,8 @@ impl Engine {
         Ok(Self {
             commands,
             thread: Mutex::new(Some(thread)),
-            shared,
+            gate,
+            stats,
             tokenizer,
             vocab_size,
             context_length,
@@ -137,7 +141,7 @@ impl Engine {
         if request.deadline.is_some_and(|at| at <= submitted) {
             return Err(EngineError::Deadline);
         }
-        let permit = self.shared.admit()?;
+        let permit = self.gate.admit()?;
         let seed = request.sampling.seed.unwrap_or_else(random_seed);
         let (sender, events) = unbounded_channel();
         let answer = Answer::new(
@@ -157,9 +161,9 @@ impl Engine {
         };
         let command = Command::Submit(Box::new(submission));
         if self.send(command).is_err() {
-            return Err(self.shared.stopped());
+            return Err(self.gate.stopped());
         }
-        Ok(Generation::new(events, Arc::clone(&self.shared), seed))
+        Ok(Generation::new(events, Arc::clone(&self.gate), seed))
     }
 
     /// Tokens that a sequence can have, prompt and answer together: the model's context length, or
@@ -175,7 +179,7 @@ impl Engine {
 
     /// What it is doing and has done, as of its last step.
     pub fn stats(&self) -> EngineStats {
-        self.shared.stats()
+        *self.stats.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Whether it takes requests.
@@ -183,13 +187,13 @@ impl Engine {
     /// # Errors
     /// [`EngineError::ShuttingDown`], or [`EngineError::Unhealthy`] after a panic.
     pub fn health(&self) -> Result<(), EngineError> {
-        self.shared.health()
+        self.gate.health()
     }
 
     /// Takes no more requests and ends the thread as told; blocks until it has ended. A later call
     /// may turn [`Shutdown::Drain`] into [`Shutdown::Abort`].
     pub fn shutdown(&self, how: Shutdown) {
-        self.shared.close();
+        self.gate.close();
         // Where the thread has ended there is nothing to tell it.
         let _ = self.send(Command::Shutdown(how));
         let mut thread = self.thread.lock().unwrap_or_else(PoisonError::into_inner);

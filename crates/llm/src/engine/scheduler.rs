@@ -171,9 +171,7 @@ impl<W> Scheduler<W> {
     /// Whether a waiting sequence comes before a running one whose prompt is under way, so that a
     /// part of the budget is rather its own.
     fn outranks_prompts(&self, rank: Rank) -> bool {
-        self.running
-            .iter()
-            .any(|s| !s.decoding() && s.rank > rank)
+        self.running.iter().any(|s| !s.decoding() && s.rank > rank)
     }
 
     fn next_waiting(&self, after: Option<Rank>) -> Option<Rank> {
@@ -228,7 +226,10 @@ impl<W> Scheduler<W> {
             let promised: usize = self
                 .running
                 .iter()
-                .map(|s| self.blocks_for(s.tokens.len() + 1).saturating_sub(s.table.len()))
+                .map(|s| {
+                    self.blocks_for(s.tokens.len() + 1)
+                        .saturating_sub(s.table.len())
+                })
                 .sum();
             let fits = self.running.is_empty()
                 || self.blocks.available() >= unheld.count() + new + promised;

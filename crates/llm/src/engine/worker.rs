@@ -2,8 +2,8 @@
 
 use std::any::Any;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::Arc;
 use std::sync::mpsc::{Receiver, RecvError, TryRecvError};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use hearth_kernels::AttentionSpan;
@@ -12,7 +12,7 @@ use super::answer::{Answer, End};
 use super::event::TokenLogprobs;
 use super::scheduler::{Scheduler, Step};
 use super::sequence::{Rank, Sequence};
-use super::{EngineError, EngineStats, Shared, Shutdown, Status};
+use super::{EngineError, EngineStats, Gate, Shutdown, Status};
 use crate::cache::KvCache;
 use crate::model::{Batch, TextModel};
 use crate::models::Scratch;
@@ -67,7 +67,7 @@ struct Job<'a> {
 
 pub(super) struct Worker {
     model: Arc<dyn TextModel>,
-    shared: Arc<Shared>,
+    gate: Arc<Gate>,
     commands: Receiver<Command>,
     scheduler: Scheduler<Answer>,
     cache: KvCache,
@@ -77,6 +77,7 @@ pub(super) struct Worker {
     admitted: u64,
     draining: bool,
     stats: EngineStats,
+    published: Arc<Mutex<EngineStats>>,
     scratch: Scratch,
     rows: Rows,
     hidden: Vec<f32>,
@@ -96,15 +97,16 @@ struct Rows {
 impl Worker {
     pub fn new(
         model: Arc<dyn TextModel>,
-        shared: Arc<Shared>,
+        gate: Arc<Gate>,
         commands: Receiver<Command>,
         scheduler: Scheduler<Answer>,
         cache: KvCache,
         priority_step: Duration,
+        published: Arc<Mutex<EngineStats>>,
     ) -> Self {
         Self {
             model,
-            shared,
+            gate,
             commands,
             scheduler,
             cache,
@@ -113,6 +115,7 @@ impl Worker {
             admitted: 0,
             draining: false,
             stats: EngineStats::default(),
+            published,
             scratch: Scratch::default(),
             rows: Rows::default(),
             hidden: Vec::new(),
@@ -137,7 +140,7 @@ impl Worker {
         };
         // First the status, so that nobody submits to a thread that is about to be gone; then
         // those who did before.
-        self.shared.set_status(status);
+        self.gate.set_status(status);
         while let Ok(command) = self.commands.try_recv() {
             if let Command::Submit(submission) = command {
                 self.take_in(*submission);
@@ -224,13 +227,21 @@ impl Worker {
     }
 
     fn close(&mut self, ended: Vec<Sequence<Answer>>, now: Instant) {
-        for sequence in ended {
-            match sequence.work.close(now) {
+        if ended.is_empty() {
+            return;
+        }
+        for sequence in &ended {
+            match sequence.work.end() {
                 End::Finished(_) => self.stats.finished += 1,
                 End::Failed(_) => self.stats.failed += 1,
                 End::Cancelled => self.stats.cancelled += 1,
             }
-            self.shared.note_end(now);
+            self.gate.note_end(now);
+        }
+        // First, so that a caller that has the answer finds it counted.
+        self.publish();
+        for sequence in ended {
+            sequence.work.close(now);
         }
     }
 
@@ -303,12 +314,8 @@ impl Worker {
             spans: &spans,
             outputs: &rows.outputs,
         };
-        self.model.forward(
-            &batch,
-            &mut self.cache,
-            &mut self.scratch,
-            &mut self.hidden,
-        );
+        self.model
+            .forward(&batch, &mut self.cache, &mut self.scratch, &mut self.hidden);
     }
 
     /// Turns the wanted rows into tokens and scores.
@@ -396,7 +403,10 @@ impl Worker {
             preemptions: counts.preemptions,
             ..self.stats
         };
-        self.shared.set_stats(self.stats);
+        *self
+            .published
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner) = self.stats;
     }
 }
 

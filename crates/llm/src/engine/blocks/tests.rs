@@ -109,7 +109,7 @@ fn a_shared_or_registered_block_is_copied_before_a_write() {
     assert_eq!(manager.make_writable(second), None);
 }
 
-/// A sequence as the naive model sees it: its blocks, and how many of them are registered.
+/// A sequence as the naive model sees it: its blocks, and the chains of those that are registered.
 #[derive(Clone, Debug, Default)]
 struct Table {
     tokens: Vec<u32>,
@@ -228,7 +228,6 @@ proptest! {
             let mut held: Vec<u32> = tables.iter().flat_map(|t| t.blocks.clone()).collect();
             for table in &tables {
                 let found = find_all(&manager, &table.tokens);
-                prop_assert!(found.len() >= table.chain.len().min(found.len()));
                 for (i, id) in found.iter().enumerate() {
                     let prefix = &table.tokens[..(i + 1) * SIZE];
                     prop_assert_eq!(&contents[id], prefix, "found under other tokens");

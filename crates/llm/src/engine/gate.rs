@@ -1,14 +1,14 @@
-//! What an engine's handle and its thread both see.
+//! The door of a thread that computes: who is admitted, and whether it is well.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use super::{EngineError, EngineStats};
+use super::EngineError;
 
 /// Bounds of the time after which a refused caller is told to come back.
 const RETRY_AFTER: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(60));
 
-/// The state of an engine's thread.
+/// The state of the thread.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Status {
     Open,
@@ -21,22 +21,21 @@ pub(crate) enum Status {
 struct State {
     status: Status,
     admitted: usize,
-    stats: EngineStats,
     last_end: Option<Instant>,
     /// Running mean of the time between two requests' ends.
     interval: Duration,
 }
 
-/// Admission, health and counters.
+/// Admission and health, seen by the handle and by the thread.
 #[derive(Debug)]
-pub(crate) struct Shared {
+pub(crate) struct Gate {
     limit: usize,
     state: Mutex<State>,
 }
 
 /// A request's place among those admitted, given back when dropped.
 #[derive(Debug)]
-pub(crate) struct Permit(Arc<Shared>);
+pub(crate) struct Permit(Arc<Gate>);
 
 impl Drop for Permit {
     fn drop(&mut self) {
@@ -44,14 +43,13 @@ impl Drop for Permit {
     }
 }
 
-impl Shared {
+impl Gate {
     pub fn new(limit: usize) -> Self {
         Self {
             limit,
             state: Mutex::new(State {
                 status: Status::Open,
                 admitted: 0,
-                stats: EngineStats::default(),
                 last_end: None,
                 interval: Duration::ZERO,
             }),
@@ -106,14 +104,6 @@ impl Shared {
             state.status = Status::ShutDown;
         }
     }
-
-    pub fn set_stats(&self, stats: EngineStats) {
-        self.lock().stats = stats;
-    }
-
-    pub fn stats(&self) -> EngineStats {
-        self.lock().stats
-    }
 }
 
 impl State {
@@ -125,5 +115,48 @@ impl State {
                 message: message.clone(),
             }),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn places_are_given_back() {
+        let gate = Arc::new(Gate::new(2));
+        let first = gate.admit().unwrap();
+        let _second = gate.admit().unwrap();
+        let Err(EngineError::QueueFull { limit, retry_after }) = gate.admit() else {
+            panic!("a third was admitted");
+        };
+        assert_eq!((limit, retry_after), (2, RETRY_AFTER.0));
+        drop(first);
+        gate.admit().unwrap();
+    }
+
+    #[test]
+    fn retry_after_follows_the_time_between_ends() {
+        let gate = Arc::new(Gate::new(0));
+        let start = Instant::now();
+        for i in 0..100 {
+            gate.note_end(start + Duration::from_secs(10 * i));
+        }
+        let Err(EngineError::QueueFull { retry_after, .. }) = gate.admit() else {
+            panic!("admitted to no places");
+        };
+        assert!(retry_after.abs_diff(Duration::from_secs(10)) < Duration::from_millis(10));
+    }
+
+    #[test]
+    fn a_closed_gate_says_why() {
+        let gate = Arc::new(Gate::new(1));
+        assert_eq!(gate.health(), Ok(()));
+        gate.close();
+        assert_eq!(gate.admit().err(), Some(EngineError::ShuttingDown));
+        let message = "index out of bounds".to_owned();
+        gate.set_status(Status::Failed(message.clone()));
+        gate.close();
+        assert_eq!(gate.health(), Err(EngineError::Unhealthy { message }));
     }
 }
