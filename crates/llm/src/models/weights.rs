@@ -284,7 +284,7 @@ impl<'a> Reader<'a> {
     /// The projection onto the vocabulary: `output.weight`, or the embeddings again where that is not there.
     pub fn head(&mut self, embedding: &Embedding) -> Result<Matrix> {
         let (vocab_size, hidden_size) = (embedding.count, embedding.width);
-        let name = match self.checkpoint.tensor("output.weight")? {
+        let name = match self.checkpoint.layout("output.weight") {
             Some(_) => "output.weight",
             None => "token_embd.weight",
         };

@@ -13,21 +13,30 @@ fn some_tokens(seed: u64, len: usize, model: &Arc<dyn TextModel>) -> Vec<u32> {
     ids.map(|t| t as u32).collect()
 }
 
-/// What the laws are held against: every fixture in single precision, and a wider model with quantized weights. Each on
-/// one thread and on two.
-fn models() -> Vec<(String, Arc<dyn TextModel>, Arc<dyn TextModel>)> {
-    let both = |checkpoint: &Checkpoint, precision| {
+/// A model on one thread and on two.
+struct Twice {
+    name: String,
+    one: Arc<dyn TextModel>,
+    two: Arc<dyn TextModel>,
+}
+
+/// What the laws are held against: every fixture in single precision, and a wider model with quantized weights.
+fn models() -> Vec<Twice> {
+    let twice = |name: String, checkpoint: &Checkpoint, precision| {
         let load = |threads| {
             let pool = Arc::new(Pool::new(threads));
             load_text(checkpoint, pool, LoadOptions { precision }).expect("a model")
         };
-        (load(1), load(2))
+        Twice {
+            name,
+            one: load(1),
+            two: load(2),
+        }
     };
     let mut models = Vec::new();
     for name in TEXT_MODELS {
         let checkpoint = Checkpoint::open(&fixture(name)).expect("a checkpoint");
-        let (one, two) = both(&checkpoint, Precision::F32);
-        models.push((name.to_owned(), one, two));
+        models.push(twice(name.to_owned(), &checkpoint, Precision::F32));
     }
     let dir = tempfile::tempdir().expect("a folder");
     for (dtype, precision) in [
@@ -40,15 +49,19 @@ fn models() -> Vec<(String, Arc<dyn TextModel>, Arc<dyn TextModel>)> {
     ] {
         let path = dir.path().join(format!("{dtype}.gguf"));
         write_wide_llama(&path, dtype);
-        let (one, two) = both(&Checkpoint::open(&path).expect("a checkpoint"), precision);
-        models.push((format!("wide llama {dtype} {precision:?}"), one, two));
+        let checkpoint = Checkpoint::open(&path).expect("a checkpoint");
+        let name = format!("wide llama {dtype} {precision:?}");
+        models.push(twice(name, &checkpoint, precision));
     }
     models
 }
 
 #[test]
 fn however_a_prompt_is_cut_the_logits_are_the_same_bits() {
-    for (name, model, _) in models() {
+    for Twice {
+        name, one: model, ..
+    } in models()
+    {
         let prompt = some_tokens(1, 61, &model);
         let whole = logits_of(&model, &prompt);
 
@@ -76,7 +89,10 @@ fn however_a_prompt_is_cut_the_logits_are_the_same_bits() {
 
 #[test]
 fn whoever_else_is_in_the_batch_the_logits_are_the_same_bits() {
-    for (name, model, _) in models() {
+    for Twice {
+        name, one: model, ..
+    } in models()
+    {
         let prompts: Vec<Vec<u32>> = [(2, 40), (3, 7), (4, 33), (5, 18)]
             .map(|(seed, len)| some_tokens(seed, len, &model))
             .into();
@@ -110,7 +126,7 @@ fn whoever_else_is_in_the_batch_the_logits_are_the_same_bits() {
 
 #[test]
 fn however_many_threads_there_are_the_logits_are_the_same_bits() {
-    for (name, one, two) in models() {
+    for Twice { name, one, two } in models() {
         let prompt = some_tokens(6, 50, &one);
         assert_same_bits(&logits_of(&two, &prompt), &logits_of(&one, &prompt), &name);
         let mut sessions = [&one, &two].map(|m| Session::new(m, 1, KvDType::F16));
@@ -124,7 +140,10 @@ fn however_many_threads_there_are_the_logits_are_the_same_bits() {
 /// Rows that nobody asks for cost nothing in the last layer; those that are asked for must not notice.
 #[test]
 fn whichever_rows_are_asked_for_they_are_the_same_bits() {
-    for (name, model, _) in models() {
+    for Twice {
+        name, one: model, ..
+    } in models()
+    {
         let prompt = some_tokens(7, 20, &model);
         let positions: Vec<u32> = (0..20).collect();
         let spans = [AttentionSpan {
