@@ -9,7 +9,7 @@ use minijinja::{AutoEscape, Environment, Error, ErrorKind, State, Template, Valu
 
 use super::error::Raised;
 use super::sources::ChatTemplates;
-use super::{TemplateError, json, methods};
+use super::{TemplateError, json, methods, python};
 
 /// The template that is used where nothing else is said.
 pub(super) const DEFAULT: &str = "default";
@@ -35,6 +35,17 @@ pub(super) fn compile(templates: ChatTemplates) -> Result<Environment<'static>, 
     environment.set_auto_escape_callback(|_| AutoEscape::None);
     environment.set_fuel(Some(FUEL));
     environment.set_unknown_method_callback(methods::call);
+    environment.set_formatter(|out, _state, value| {
+        let written = match value.as_str() {
+            Some(text) => out.write_str(text),
+            None => out.write_str(&python::text(value)),
+        };
+        written.map_err(Error::from)
+    });
+    environment.add_filter("string", |value: &Value| match value.as_str() {
+        Some(_) => value.clone(),
+        None => Value::from(python::text(value)),
+    });
     environment.add_filter("tojson", json::tojson);
     environment.add_test("iterable", |value: &Value| {
         !value.is_none() && value.try_iter().is_ok()

@@ -3,6 +3,7 @@
 use minijinja::value::{Kwargs, ValueKind};
 use minijinja::{Error, ErrorKind, State, Value};
 
+use super::python;
 use super::values::SENTINEL;
 
 /// Lists in lists that are written; Python stops near a thousand.
@@ -164,7 +165,7 @@ impl Writer {
             ValueKind::None => Ok("null".to_owned()),
             ValueKind::Bool => Ok(if key.is_true() { "true" } else { "false" }.to_owned()),
             ValueKind::Number if key.is_integer() => Ok(key.to_string()),
-            ValueKind::Number => Ok(f64::try_from(key.clone()).map(python_float)?),
+            ValueKind::Number => Ok(f64::try_from(key.clone()).map(float)?),
             kind => Err(Error::new(
                 ErrorKind::InvalidOperation,
                 format!("tojson: {kind} is no key"),
@@ -174,7 +175,7 @@ impl Writer {
 
     fn number(&mut self, value: &Value) {
         match f64::try_from(value.clone()) {
-            Ok(float) if !value.is_integer() => self.out.push_str(&python_float(float)),
+            Ok(number) if !value.is_integer() => self.out.push_str(&float(number)),
             _ => self.out.push_str(&value.to_string()),
         }
     }
@@ -191,12 +192,11 @@ impl Writer {
                 '\u{8}' => self.out.push_str("\\b"),
                 '\u{c}' => self.out.push_str("\\f"),
                 c if c < ' ' => self.escape(c as u16),
-                c if self.ensure_ascii && !c.is_ascii() && Some(c) != self.sentinel => {
+                c if self.ensure_ascii && c > '~' && Some(c) != self.sentinel => {
                     for &mut unit in c.encode_utf16(&mut [0; 2]) {
                         self.escape(unit);
                     }
                 }
-                // Python escapes DEL neither way.
                 c => self.out.push(c),
             }
         }
@@ -208,49 +208,18 @@ impl Writer {
     }
 }
 
-/// A float as Python writes it: the shortest digits that lead back to it, in scientific notation below 1e-4 and from
-/// 1e16 on.
-fn python_float(float: f64) -> String {
-    if float.is_nan() {
-        return "NaN".to_owned();
-    }
-    if float.is_infinite() {
-        return if float > 0.0 { "Infinity" } else { "-Infinity" }.to_owned();
-    }
-    let scientific = format!("{float:e}");
-    let (digits, exponent) = scientific.split_once('e').unwrap_or((&scientific, "0"));
-    let exponent: i32 = exponent.parse().unwrap_or(0);
-    if float != 0.0 && !(-4..16).contains(&exponent) {
-        let sign = if exponent < 0 { '-' } else { '+' };
-        return format!("{digits}e{sign}{:02}", exponent.abs());
-    }
-    let plain = format!("{float}");
-    if plain.contains('.') {
-        plain
-    } else {
-        format!("{plain}.0")
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn floats_are_written_as_python_writes_them() {
-        for (float, text) in [
-            (0.0, "0.0"),
-            (-0.0, "-0.0"),
-            (1.0, "1.0"),
-            (0.1, "0.1"),
-            (1e-4, "0.0001"),
-            (1.5e-5, "1.5e-05"),
-            (1e15, "1000000000000000.0"),
-            (1e16, "1e+16"),
-            (-2.5e100, "-2.5e+100"),
-            (123456.789, "123456.789"),
-        ] {
-            assert_eq!(python_float(float), text);
+/// A float, with the names that JSON libraries agree on for what JSON lacks.
+fn float(number: f64) -> String {
+    if number.is_nan() {
+        "NaN".to_owned()
+    } else if number.is_infinite() {
+        if number > 0.0 {
+            "Infinity"
+        } else {
+            "-Infinity"
         }
+        .to_owned()
+    } else {
+        python::float(number)
     }
 }

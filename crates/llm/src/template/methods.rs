@@ -17,7 +17,7 @@ pub(super) fn call(
     }
 }
 
-/// Those of strings that `pycompat` lacks.
+/// Those of strings that `pycompat` lacks or has in another way.
 fn string(
     state: &mut State,
     value: &Value,
@@ -68,6 +68,10 @@ fn string(
             parts.reverse();
             Ok(Value::from(parts))
         }
+        "title" => {
+            let () = from_args(args)?;
+            Ok(Value::from(title(text)))
+        }
         "index" => {
             let (what,): (&str,) = from_args(args)?;
             match text.find(what) {
@@ -80,6 +84,21 @@ fn string(
         }
         _ => pycompat::unknown_method_callback(state, value, method, args),
     }
+}
+
+/// Every run of letters with its first in upper case and the others in lower case.
+fn title(text: &str) -> String {
+    let mut out = String::with_capacity(text.len());
+    let mut within = false;
+    for c in text.chars() {
+        if within {
+            out.extend(c.to_lowercase());
+        } else {
+            out.extend(c.to_uppercase());
+        }
+        within = c.is_lowercase() || c.is_uppercase();
+    }
+    out
 }
 
 /// Words from the right, at most `limit` parts, the last of which is the rest.
@@ -108,6 +127,11 @@ fn rsplit_white_space(text: &str, limit: usize) -> Vec<&str> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn titles_begin_at_every_letter_after_another_character() {
+        assert_eq!(title("they're <b>BOLD</b> éa"), "They'Re <B>Bold</B> Éa");
+    }
 
     #[test]
     fn words_are_split_from_the_right() {

@@ -17,6 +17,7 @@ mod error;
 mod json;
 mod methods;
 mod prompt;
+mod python;
 mod sources;
 mod values;
 

@@ -1,5 +1,7 @@
 //! What templates are given.
 
+use std::ops::RangeInclusive;
+
 use minijinja::Value;
 use serde_json::Value as Json;
 
@@ -21,7 +23,7 @@ impl<'a> Marker<'a> {
         specials: &'a SpecialTokens,
         input: &ChatInput,
     ) -> Result<Marker<'a>, TemplateError> {
-        let mut free: Vec<char> = ('\u{fdd0}'..='\u{fdef}').collect();
+        let mut free: Vec<char> = NONCHARACTERS.collect();
         let whole = [
             Some(&input.messages),
             input.tools.as_ref(),
@@ -92,15 +94,22 @@ impl<'a> Marker<'a> {
     }
 }
 
+/// What can be a sentinel.
+const NONCHARACTERS: RangeInclusive<char> = '\u{fdd0}'..='\u{fdef}';
+
+/// Takes away the noncharacters that are in the input.
 fn exclude(json: &Json, free: &mut Vec<char>) {
+    let mut text = |text: &str| {
+        for c in text.chars().filter(|c| NONCHARACTERS.contains(c)) {
+            free.retain(|&f| f != c);
+        }
+    };
     match json {
-        Json::String(s) => free.retain(|&c| !s.contains(c)),
+        Json::String(s) => text(s),
         Json::Array(list) => list.iter().for_each(|item| exclude(item, free)),
         Json::Object(map) => {
-            for (key, value) in map {
-                free.retain(|&c| !key.contains(c));
-                exclude(value, free);
-            }
+            map.keys().for_each(|key| text(key));
+            map.values().for_each(|value| exclude(value, free));
         }
         Json::Null | Json::Bool(_) | Json::Number(_) => {}
     }

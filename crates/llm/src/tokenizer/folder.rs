@@ -1,5 +1,6 @@
 //! Tokenizers from the files of a Hugging Face folder.
 
+use std::collections::HashSet;
 use std::path::Path;
 
 use hearth_formats::Error;
@@ -55,9 +56,10 @@ pub(super) fn read(folder: &Path) -> Result<Parts, TokenizerError> {
     let listed = files.config()["additional_special_tokens"].as_array();
     let listed = listed.into_iter().flatten();
     let listed = listed.filter_map(|t| t.as_str().or_else(|| t["content"].as_str()));
+    let special = added.iter().filter(|token| token.special);
+    let mut special: HashSet<&str> = special.map(|token| token.content.as_str()).collect();
     for text in named.chain(listed) {
-        let known = added.iter().any(|t| t.content == text && t.special);
-        if !known && !text.is_empty() && files.id(text).is_some() {
+        if !text.is_empty() && files.id(text).is_some() && special.insert(text) {
             more.push(AddedToken::from(text, true));
         }
     }

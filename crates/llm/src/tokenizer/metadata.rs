@@ -197,7 +197,7 @@ impl<'a> Common<'a> {
 
     /// The tokens that end a text.
     fn ends(&self, eos: Option<u32>) -> Result<Vec<u32>> {
-        let mut ends: Vec<u32> = eos.into_iter().collect();
+        let mut ends = Vec::new();
         if let Some(listed) = self.metadata.get_i32s("hearth.tokenizer.eos_token_ids")? {
             for id in listed {
                 match u32::try_from(id)
@@ -214,6 +214,7 @@ impl<'a> Common<'a> {
                 }
             }
         } else {
+            ends.extend(eos);
             ends.extend(self.id("tokenizer.ggml.eot_token_id")?);
             ends.extend(self.id("tokenizer.ggml.eom_token_id")?);
             let named = self.tokens.iter().zip(&self.types).zip(0..);

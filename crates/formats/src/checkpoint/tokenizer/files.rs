@@ -1,6 +1,6 @@
 //! The tokenizer files of a Hugging Face folder, read and checked.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::path::{Path, PathBuf};
 
 use serde_json::Value as Json;
@@ -172,11 +172,12 @@ impl TokenizerFiles {
         }
         if let Json::Object(decoder) = &self.config["added_tokens_decoder"] {
             let label = self.dir.join("tokenizer_config.json").display().to_string();
+            let mut present: HashSet<String> = tokens.iter().map(|t| t.content.clone()).collect();
             for (id, entry) in decoder {
                 let field = format!("added_tokens_decoder[{id:?}]");
                 let id = id.parse::<u64>().map_or(Json::Null, Json::from);
                 let token = self.added_token(&label, &field, &id, entry)?;
-                if !tokens.iter().any(|t| t.content == token.content) {
+                if present.insert(token.content.clone()) {
                     tokens.push(token);
                 }
             }
