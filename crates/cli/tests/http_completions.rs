@@ -154,7 +154,10 @@ fn log_probabilities_have_the_four_lists() {
     }
     let without = server.ok(
         PATH,
-        &completion(prompt, json!({"max_tokens": 2, "logprobs": 0})),
+        &completion(
+            prompt,
+            json!({"max_tokens": 2, "logprobs": 0, "ignore_eos": true}),
+        ),
     );
     assert!(without["choices"][0]["logprobs"]["top_logprobs"].is_null());
     assert_eq!(

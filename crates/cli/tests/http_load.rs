@@ -46,7 +46,7 @@ fn sixty_four_streams_with_a_third_hanging_up() {
     };
     let expected: Vec<(u64, String)> = [1, 30, 62]
         .into_iter()
-        .map(|seed| (seed, text(&chunks(server.stream(PATH, &request(seed, 48))))))
+        .map(|seed| (seed, text(&chunks(server.stream(PATH, &request(seed, 24))))))
         .collect();
 
     let start = Barrier::new(CLIENTS as usize);
@@ -63,7 +63,7 @@ fn sixty_four_streams_with_a_third_hanging_up() {
                     wait_for_text(&mut answer);
                     return;
                 }
-                let parts = chunks(server.stream(PATH, &request(client, 48)));
+                let parts = chunks(server.stream(PATH, &request(client, 24)));
                 let last = parts.last().expect("parts");
                 assert_eq!(last["choices"][0]["finish_reason"], "length");
                 if let Some((_, alone)) = expected.iter().find(|(seed, _)| *seed == client) {
@@ -149,7 +149,7 @@ fn the_server_ends_when_its_streams_have() {
     let mut server = Server::start(&[]);
     let body = chat(
         "Tell me a story",
-        json!({"max_tokens": 400, "ignore_eos": true, "seed": 1, "stream": true}),
+        json!({"max_tokens": 120, "ignore_eos": true, "seed": 1, "stream": true}),
     );
     let alone = text(&chunks(server.stream(PATH, &body)));
     let mut answers: Vec<_> = (0..4)

@@ -9,6 +9,7 @@ use hearth_llm::engine::EngineError;
 use hearth_llm::tokenizer::Tokenizer;
 
 use crate::Error;
+use crate::length;
 use crate::preparation::Preparation;
 
 /// An embedding model at work.
@@ -54,11 +55,18 @@ impl EmbeddingService {
     }
 
     /// Encodes a text as the model's reference does, with the special tokens that it adds.
+    ///
+    /// # Errors
+    /// [`Error::ContextLength`] for a text that is far too long; one that is a little too long is refused
+    /// by [`Self::embed`].
     pub async fn tokenize(self: &Arc<Self>, text: String) -> Result<Vec<u32>, Error> {
         let service = Arc::clone(self);
-        self.preparation
-            .run(move || Ok(service.tokenizer.encode_prompt(&text)?))
-            .await
+        let work = move || {
+            let texts = std::iter::once(text.as_str());
+            length::check(&service.tokenizer, texts, service.embedder.context_length())?;
+            Ok(service.tokenizer.encode_prompt(&text)?)
+        };
+        self.preparation.run(work).await
     }
 
     /// A vector for each of `inputs`, in their order.

@@ -36,14 +36,14 @@ pub enum Error {
     },
     /// The prompt does not fit the model's context.
     #[error(
-        "the prompt has {prompt_tokens} tokens, but this model's context holds {context_length}, \
-         prompt and answer together"
+        "the prompt has {}{prompt_tokens} tokens, but this model's context holds {context_length}, \
+         prompt and answer together", if *.exact { "" } else { "at least " }
     )]
     ContextLength {
         /// Tokens of the prompt.
         prompt_tokens: usize,
-        /// Tokens asked for.
-        max_tokens: usize,
+        /// Whether they were counted to the end; a very long prompt is given up before.
+        exact: bool,
         /// Tokens that fit.
         context_length: usize,
     },
@@ -95,11 +95,11 @@ impl From<EngineError> for Error {
             EngineError::InvalidParameter { param, .. } => Self::invalid(param, message),
             EngineError::ContextLength {
                 prompt_tokens,
-                max_tokens,
                 context_length,
+                ..
             } => Self::ContextLength {
                 prompt_tokens,
-                max_tokens,
+                exact: true,
                 context_length,
             },
             EngineError::QueueFull { retry_after, .. } => Self::Overloaded {

@@ -11,6 +11,7 @@
 
 mod embedding;
 mod error;
+mod length;
 mod preparation;
 mod runtime;
 mod single_flight;

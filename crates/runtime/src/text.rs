@@ -9,6 +9,7 @@ use hearth_llm::tokenizer::Tokenizer;
 use serde_json::{Map, Value};
 
 use crate::Error;
+use crate::length;
 use crate::preparation::Preparation;
 
 /// How a chat is put to a model that brings no template of its own: each message under the name of its
@@ -99,7 +100,8 @@ impl TextService {
     /// the model's turn included. `options` are further variables of the template.
     ///
     /// # Errors
-    /// [`Error::InvalidInput`] for messages that the template refuses.
+    /// [`Error::InvalidInput`] for messages that the template refuses; [`Error::ContextLength`] as for
+    /// [`Self::tokenize`].
     pub async fn chat_prompt(
         self: &Arc<Self>,
         messages: Vec<Value>,
@@ -107,6 +109,10 @@ impl TextService {
     ) -> Result<ChatPrompt, Error> {
         let service = Arc::clone(self);
         let work = move || {
+            let texts = messages
+                .iter()
+                .filter_map(|message| message.get("content")?.as_str());
+            length::check(&service.tokenizer, texts, service.context_length())?;
             let input = ChatInput {
                 messages: Value::Array(messages),
                 add_generation_prompt: true,
@@ -126,11 +132,18 @@ impl TextService {
 
     /// Encodes a prompt as the model's reference does by default, with its leading token where it wants
     /// one. Special tokens that are typed in the text count as such.
+    ///
+    /// # Errors
+    /// [`Error::ContextLength`] for a text that is far too long; one that is a little too long is refused
+    /// by [`Self::generate`].
     pub async fn tokenize(self: &Arc<Self>, text: String) -> Result<Vec<u32>, Error> {
         let service = Arc::clone(self);
-        self.preparation
-            .run(move || Ok(service.tokenizer.encode_prompt(&text)?))
-            .await
+        let work = move || {
+            let texts = std::iter::once(text.as_str());
+            length::check(&service.tokenizer, texts, service.context_length())?;
+            Ok(service.tokenizer.encode_prompt(&text)?)
+        };
+        self.preparation.run(work).await
     }
 
     /// Checks that all of `tokens` are in the vocabulary; `param` names them in the error.

@@ -12,6 +12,8 @@ use std::time::{Duration, Instant};
 pub struct Admission {
     limit: usize,
     active: AtomicUsize,
+    bytes_limit: usize,
+    bytes: AtomicUsize,
     finished: AtomicU64,
     busy_micros: AtomicU64,
 }
@@ -28,11 +30,13 @@ pub struct Counters {
 }
 
 impl Admission {
-    /// A door that lets `limit` requests be inside at a time.
-    pub fn new(limit: usize) -> Arc<Self> {
+    /// A door that lets `limit` requests be inside at a time, with bodies of `bytes_limit` bytes together.
+    pub fn new(limit: usize, bytes_limit: usize) -> Arc<Self> {
         Arc::new(Self {
             limit,
             active: AtomicUsize::new(0),
+            bytes_limit,
+            bytes: AtomicUsize::new(0),
             finished: AtomicU64::new(0),
             busy_micros: AtomicU64::new(0),
         })
@@ -48,6 +52,7 @@ impl Admission {
         entered.ok().map(|_| Ticket {
             door: Arc::clone(self),
             entered: Instant::now(),
+            bytes: 0,
         })
     }
 
@@ -73,12 +78,34 @@ impl Admission {
 pub struct Ticket {
     door: Arc<Admission>,
     entered: Instant,
+    bytes: usize,
 }
 
 impl Ticket {
     /// When the request was let in. Deadlines count from here.
     pub fn entered(&self) -> Instant {
         self.entered
+    }
+
+    /// The room for all bodies together, in bytes.
+    pub fn room(&self) -> usize {
+        self.door.bytes_limit
+    }
+
+    /// Makes room for `bytes` more of the request's body, which it holds until it leaves. Answers whether
+    /// there was room.
+    pub fn make_room(&mut self, bytes: usize) -> bool {
+        let door = &self.door;
+        let held = door
+            .bytes
+            .fetch_update(Ordering::AcqRel, Ordering::Acquire, |held| {
+                held.checked_add(bytes)
+                    .filter(|&sum| sum <= door.bytes_limit)
+            });
+        if held.is_ok() {
+            self.bytes += bytes;
+        }
+        held.is_ok()
     }
 }
 
@@ -87,6 +114,7 @@ impl Drop for Ticket {
         let micros = u64::try_from(self.entered.elapsed().as_micros()).unwrap_or(u64::MAX);
         self.door.busy_micros.fetch_add(micros, Ordering::AcqRel);
         self.door.finished.fetch_add(1, Ordering::AcqRel);
+        self.door.bytes.fetch_sub(self.bytes, Ordering::AcqRel);
         self.door.active.fetch_sub(1, Ordering::AcqRel);
     }
 }
@@ -97,7 +125,7 @@ mod tests {
 
     #[test]
     fn a_full_house_refuses_and_a_place_given_back_is_taken_again() {
-        let door = Admission::new(2);
+        let door = Admission::new(2, 100);
         assert_eq!(
             door.counters(),
             Counters {
@@ -116,5 +144,19 @@ mod tests {
         let counters = door.counters();
         assert_eq!((counters.active, counters.processed), (0, 3));
         assert!(counters.mean_seconds.is_some_and(|mean| mean >= 0.0));
+    }
+
+    #[test]
+    fn bodies_share_their_room_and_give_it_back() {
+        let door = Admission::new(2, 100);
+        let mut first = door.enter().expect("there is room");
+        let mut second = door.enter().expect("there is room");
+        assert!(first.make_room(60) && second.make_room(40));
+        assert!(!second.make_room(1));
+        assert!(!second.make_room(usize::MAX));
+        drop(first);
+        assert!(second.make_room(60));
+        drop(second);
+        assert_eq!(door.bytes.load(Ordering::Acquire), 0);
     }
 }

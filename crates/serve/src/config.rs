@@ -12,6 +12,9 @@ pub struct ServeConfig {
     pub port: u16,
     /// Largest request body in bytes; above it the answer is 413. 100 MB unless told otherwise.
     pub body_limit: usize,
+    /// Most bytes of all bodies together that are in work; a body that would pass it is answered 503.
+    /// 256 MB unless told otherwise, and never less than `body_limit`.
+    pub bodies_limit: usize,
     /// How long a client may take to send its body.
     pub body_timeout: Duration,
     /// How many inference requests may be in work or waiting; one more is answered 503 before its body
@@ -35,6 +38,7 @@ impl Default for ServeConfig {
             host: IpAddr::V4(Ipv4Addr::LOCALHOST),
             port: 8000,
             body_limit: 100 << 20,
+            bodies_limit: 256 << 20,
             body_timeout: Duration::from_secs(60),
             max_requests: 256,
             grace: Duration::from_secs(30),

@@ -2,7 +2,6 @@
 
 use std::time::Duration;
 
-use axum::body::Body;
 use axum::extract::Request;
 use axum::http::header::CONTENT_LENGTH;
 use bytes::{Bytes, BytesMut};
@@ -31,6 +30,18 @@ pub enum Refusal {
         /// The limit in bytes.
         limit: usize,
     },
+    /// The bodies in work fill the room that there is for them.
+    #[error("the bodies of the requests in work fill the room of {limit} bytes; try again shortly")]
+    NoRoom {
+        /// The room in bytes.
+        limit: usize,
+    },
+    /// The body has more members and elements than any request needs.
+    #[error("the body has more than {limit} values")]
+    TooManyValues {
+        /// Most values that a body may have.
+        limit: usize,
+    },
     /// The body did not arrive in time.
     #[error("the body did not arrive within {} s", .limit.as_secs_f64())]
     TooSlow {
@@ -56,40 +67,59 @@ pub async fn admit(app: &App, request: Request) -> Result<(Ticket, Fields), Refu
     if app.is_stopping() {
         return Err(Refusal::Stopping);
     }
-    let ticket = app.admission.enter().ok_or(Refusal::Full {
+    let mut ticket = app.admission.enter().ok_or(Refusal::Full {
         limit: app.admission.limit(),
     })?;
     let (limit, patience) = (app.config.body_limit, app.config.body_timeout);
-    let bytes = tokio::time::timeout(patience, read_body(request, limit))
+    let reading = read_body(request, limit, &mut ticket);
+    let bytes = tokio::time::timeout(patience, reading)
         .await
         .map_err(|_elapsed| Refusal::TooSlow { limit: patience })??;
-    Ok((ticket, parse_object(&bytes)?))
+    Ok((ticket, parse(bytes).await?))
 }
 
 /// Reads at most `limit` bytes of body. A declared length above the limit is refused unread.
-async fn read_body(request: Request, limit: usize) -> Result<Bytes, Refusal> {
+async fn read_body(request: Request, limit: usize, ticket: &mut Ticket) -> Result<Bytes, Refusal> {
     let declared = request.headers().get(CONTENT_LENGTH);
     let declared: Option<u64> = declared.and_then(|value| value.to_str().ok()?.parse().ok());
     if declared.is_some_and(|length| length > limit as u64) {
         return Err(Refusal::TooLarge { limit });
     }
-    collect(request.into_body(), limit).await
-}
-
-async fn collect(body: Body, limit: usize) -> Result<Bytes, Refusal> {
-    let mut stream = body.into_data_stream();
+    let mut stream = request.into_body().into_data_stream();
     let mut collected = BytesMut::new();
     while let Some(piece) = stream.next().await {
         let piece = piece.map_err(|error| Refusal::Broken(error.to_string()))?;
         if collected.len() + piece.len() > limit {
             return Err(Refusal::TooLarge { limit });
         }
+        if !ticket.make_room(piece.len()) {
+            return Err(Refusal::NoRoom {
+                limit: ticket.room(),
+            });
+        }
         collected.extend_from_slice(&piece);
     }
     Ok(collected.freeze())
 }
 
+/// Parses a body; a long one on a blocking thread, so that it holds up nobody else.
+async fn parse(bytes: Bytes) -> Result<Fields, Refusal> {
+    /// Longest body that is parsed at once, in bytes.
+    const SHORT: usize = 64 << 10;
+    if bytes.len() <= SHORT {
+        return parse_object(&bytes);
+    }
+    let parsed = tokio::task::spawn_blocking(move || parse_object(&bytes)).await;
+    parsed.unwrap_or_else(|error| Err(Refusal::Broken(error.to_string())))
+}
+
 fn parse_object(bytes: &[u8]) -> Result<Fields, Refusal> {
+    /// More than any prompt of token ids needs. A value takes many times the memory of its text, so the
+    /// body's length alone would not bound it.
+    const MOST_VALUES: usize = 4 << 20;
+    if separators(bytes) > MOST_VALUES {
+        return Err(Refusal::TooManyValues { limit: MOST_VALUES });
+    }
     match serde_json::from_slice(bytes) {
         Ok(Value::Object(object)) => Ok(Fields::new(object)),
         Ok(other) => Err(Refusal::NotAnObject(describe(&other))),
@@ -98,9 +128,26 @@ fn parse_object(bytes: &[u8]) -> Result<Fields, Refusal> {
     }
 }
 
+/// How many commas and opening brackets a JSON text has outside its strings: it has at most one value more.
+fn separators(bytes: &[u8]) -> usize {
+    let (mut count, mut in_string, mut escaped) = (0, false, false);
+    for byte in bytes {
+        match byte {
+            _ if escaped => escaped = false,
+            b'\\' if in_string => escaped = true,
+            b'"' => in_string = !in_string,
+            b',' | b'[' | b'{' if !in_string => count += 1,
+            _ => {}
+        }
+    }
+    count
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::admission::Admission;
+    use axum::body::Body;
 
     fn request(body: impl Into<Body>, length: Option<&str>) -> Request {
         let mut builder = Request::builder();
@@ -112,19 +159,27 @@ mod tests {
 
     #[tokio::test]
     async fn bodies_up_to_the_limit_are_read() {
-        assert_eq!(
-            read_body(request("12345", None), 5).await.expect("fits"),
-            "12345"
-        );
+        let door = Admission::new(1, 8);
+        let mut ticket = door.enter().expect("there is room");
+        let body = read_body(request("12345", None), 5, &mut ticket).await;
+        assert_eq!(body.expect("fits"), "12345");
         for (body, length) in [("123456", None), ("1", Some("6"))] {
-            let refusal = read_body(request(body, length), 5)
-                .await
-                .expect_err("too large");
-            assert!(
-                matches!(refusal, Refusal::TooLarge { limit: 5 }),
-                "{refusal}"
-            );
+            let refusal = read_body(request(body, length), 5, &mut ticket).await;
+            assert!(matches!(refusal, Err(Refusal::TooLarge { limit: 5 })));
         }
+        // Five of eight bytes are taken by the first.
+        let refusal = read_body(request("1234", None), 5, &mut ticket).await;
+        assert!(matches!(refusal, Err(Refusal::NoRoom { limit: 8 })));
+    }
+
+    #[test]
+    fn values_are_counted_outside_strings() {
+        assert_eq!(separators(br#"{"a,[{": [1, 2, "\\", "\"[,"]}"#), 5);
+        let many = format!("{{\"prompt\": [{}1]}}", "1,".repeat(5 << 20));
+        let refusal = parse_object(many.as_bytes());
+        assert!(matches!(refusal, Err(Refusal::TooManyValues { .. })));
+        let text = format!("{{\"prompt\": \"{}\"}}", ",".repeat(5 << 20));
+        assert!(parse_object(text.as_bytes()).is_ok());
     }
 
     #[test]

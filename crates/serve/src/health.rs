@@ -85,7 +85,11 @@ pub async fn health(State(app): State<App>) -> (StatusCode, Json<Value>) {
     let counters = app.admission.counters();
     let engines = app.runtime.loaded();
     let engines_run = engines.iter().all(|engine| engine.running);
-    let has_models = app.runtime.models().await.is_ok_and(|models| !models.is_empty());
+    let has_models = app
+        .runtime
+        .models()
+        .await
+        .is_ok_and(|models| !models.is_empty());
     let accepts = !app.is_stopping();
 
     let status = match (accepts && has_models, engines_run) {

@@ -37,7 +37,10 @@ impl App {
     pub fn new(runtime: Arc<Runtime>, config: ServeConfig) -> Self {
         Self(Arc::new(Shared {
             runtime,
-            admission: Admission::new(config.max_requests),
+            admission: Admission::new(
+                config.max_requests,
+                config.bodies_limit.max(config.body_limit),
+            ),
             rate: RateCounter::new(config.announced_rate),
             meter: Meter::new(),
             started: Instant::now(),

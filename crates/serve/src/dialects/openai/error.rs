@@ -152,8 +152,8 @@ impl From<FieldError> for ApiError {
 impl From<Refusal> for ApiError {
     fn from(refusal: Refusal) -> Self {
         let code = match refusal {
-            Refusal::Full { .. } | Refusal::Stopping => Code::Overloaded,
-            Refusal::TooLarge { .. } => Code::RequestTooLarge,
+            Refusal::Full { .. } | Refusal::NoRoom { .. } | Refusal::Stopping => Code::Overloaded,
+            Refusal::TooLarge { .. } | Refusal::TooManyValues { .. } => Code::RequestTooLarge,
             Refusal::TooSlow { .. }
             | Refusal::Broken(_)
             | Refusal::Malformed(_)
@@ -161,7 +161,7 @@ impl From<Refusal> for ApiError {
         };
         let error = Self::new(code, refusal.to_string());
         match refusal {
-            Refusal::Full { .. } | Refusal::Stopping => {
+            Refusal::Full { .. } | Refusal::NoRoom { .. } | Refusal::Stopping => {
                 error.with_retry_after(Duration::from_secs(1))
             }
             Refusal::TooLarge { limit } => error.with_details(json!({"limit_bytes": limit})),
@@ -195,11 +195,10 @@ impl From<hearth_runtime::Error> for ApiError {
                 })),
             E::ContextLength {
                 prompt_tokens,
-                max_tokens,
                 context_length,
+                ..
             } => Self::new(Code::ContextLengthExceeded, message).with_details(json!({
                 "prompt_tokens": prompt_tokens,
-                "max_tokens": max_tokens,
                 "context_length": context_length,
             })),
             E::InsufficientMemory { .. } => Self::new(Code::InsufficientMemory, message),
@@ -211,7 +210,8 @@ impl From<hearth_runtime::Error> for ApiError {
             }
             E::Deadline => Self::new(Code::DeadlineExceeded, message),
             E::Internal { .. } => Self::new(Code::InternalError, message),
-            other => Self::new(Code::InternalError, other.to_string()),
+            // A kind that this dialect has no word for yet.
+            _ => Self::new(Code::InternalError, message),
         }
     }
 }
@@ -323,7 +323,7 @@ mod tests {
             (
                 E::ContextLength {
                     prompt_tokens: 9,
-                    max_tokens: 1,
+                    exact: true,
                     context_length: 8,
                 },
                 Code::ContextLengthExceeded,
@@ -384,7 +384,7 @@ mod tests {
     fn a_context_overflow_tells_both_numbers() {
         let error = E::ContextLength {
             prompt_tokens: 300,
-            max_tokens: 16,
+            exact: true,
             context_length: 256,
         };
         let envelope = ApiError::from(error).envelope();

@@ -1,8 +1,7 @@
 //! Log-probabilities in the shapes of chat and of completions.
 
 use hearth_runtime::{TextService, TokenLogprobs};
-use serde::Serialize;
-use serde_json::{Map, Value};
+use serde::{Serialize, Serializer};
 
 /// What OpenAI answers for a probability of zero, whose logarithm JSON cannot write.
 const LEAST: f32 = -9999.0;
@@ -69,8 +68,28 @@ pub struct TextLogprobs {
     token_logprobs: Vec<Option<f32>>,
     /// Token texts to log-probabilities, the token itself among them; null where no alternatives were
     /// asked for.
-    top_logprobs: Option<Vec<Option<Map<String, Value>>>>,
+    top_logprobs: Option<Vec<Option<Alternatives>>>,
     text_offset: Vec<usize>,
+}
+
+/// Token texts with their log-probabilities, written as an object.
+#[derive(Debug, Default, PartialEq)]
+struct Alternatives(Vec<(String, f32)>);
+
+impl Alternatives {
+    /// Adds a token, unless one of the same text is there: several tokens may have one text, and the
+    /// likelier comes first.
+    fn add(&mut self, name: String, logprob: f32) {
+        if self.0.iter().all(|(own, _)| *own != name) {
+            self.0.push((name, finite(logprob)));
+        }
+    }
+}
+
+impl Serialize for Alternatives {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_map(self.0.iter().map(|(name, logprob)| (name, logprob)))
+    }
 }
 
 /// Where in a completion's text the next token begins. Offsets count characters, as Python does.
@@ -152,19 +171,12 @@ impl TextLogprobs {
         let name = token_name(bytes);
         if let Some(top) = &mut self.top_logprobs {
             top.push(entry.logprob.map(|own| {
-                let others = entry.top.iter().map(|&(token, logprob)| {
-                    (
-                        token_name(&service.token_bytes(token)),
-                        Value::from(finite(logprob)),
-                    )
-                });
-                let mut map: Map<String, Value> = Map::new();
-                for (name, logprob) in others {
-                    // Two tokens may have one text; the likelier comes first and stays.
-                    map.entry(name).or_insert(logprob);
+                let mut alternatives = Alternatives::default();
+                for &(token, logprob) in &entry.top {
+                    alternatives.add(token_name(&service.token_bytes(token)), logprob);
                 }
-                map.entry(name.clone()).or_insert(Value::from(finite(own)));
-                map
+                alternatives.add(name.clone(), own);
+                alternatives
             }));
         }
         self.tokens.push(name);
@@ -227,6 +239,21 @@ mod tests {
     fn tokens_that_are_no_text_are_named_by_their_bytes() {
         assert_eq!(token_name("é".as_bytes()), "é");
         assert_eq!(token_name(&[0xe2, 0x80]), "bytes:\\xe2\\x80");
+    }
+
+    #[test]
+    fn alternatives_are_an_object_in_which_the_likelier_of_two_names_stays() {
+        let mut alternatives = Alternatives::default();
+        for (name, logprob) in [
+            ("b", -0.1),
+            ("a", -0.7),
+            ("b", -3.0),
+            ("c", f32::NEG_INFINITY),
+        ] {
+            alternatives.add(name.to_owned(), logprob);
+        }
+        let text = serde_json::to_string(&alternatives).expect("serializable");
+        assert_eq!(text, r#"{"b":-0.1,"a":-0.7,"c":-9999.0}"#);
     }
 
     #[test]
