@@ -1,8 +1,7 @@
 //! Which tensor gets which type.
 //!
 //! The rules of llama.cpp's `llama-quantize` without an importance matrix (`llama_tensor_get_type` in
-//! `src/llama-quant.cpp`), for models without experts. One rule differs: where rows are no multiple of 256, llama.cpp
-//! takes IQ4_NL in place of Q2_K and Q3_K; we take Q4_0, which has the same size.
+//! `src/llama-quant.cpp`), for models without experts.
 
 use hearth_formats::TensorLayout;
 use hearth_kernels::DType;

@@ -1,0 +1,169 @@
+//! The catalog over real folders and the built-in models.
+
+use std::path::Path;
+
+use hearth_formats::gguf::{GgufWriter, Metadata, TensorSpec};
+use hearth_hub::catalog::{CatalogConfig, CatalogError};
+use hearth_hub::{Catalog, Kind, Location};
+use hearth_kernels::DType;
+
+fn write_model(path: &Path, metadata: &[(&str, u32)], architecture: &str) {
+    let mut m = Metadata::new("m");
+    m.insert("general.architecture", architecture);
+    for (key, value) in metadata {
+        m.insert(*key, *value);
+    }
+    let spec = TensorSpec {
+        name: "t".into(),
+        dtype: DType::F32,
+        shape: vec![1],
+    };
+    let mut writer = GgufWriter::new(Vec::new(), &m, vec![spec]).unwrap();
+    writer.write(&[0; 4]).unwrap();
+    std::fs::write(path, writer.finish().unwrap()).unwrap();
+}
+
+fn catalog(dir: &Path, named: &[(&str, &Path)]) -> Result<Catalog, CatalogError> {
+    Catalog::new(CatalogConfig {
+        models_dir: Some(dir.to_owned()),
+        named: named
+            .iter()
+            .map(|(n, p)| ((*n).to_owned(), p.to_path_buf()))
+            .collect(),
+    })
+}
+
+#[test]
+fn the_built_in_models_are_there_and_sound() {
+    let catalog = Catalog::new(CatalogConfig::default()).unwrap();
+    let entries = catalog.entries().unwrap();
+    let names: Vec<&str> = entries.iter().map(|e| e.name.as_str()).collect();
+    assert_eq!(names, ["ember", "ember-embed"]);
+    for (entry, kind) in entries.iter().zip([Kind::Text, Kind::Embedding]) {
+        assert_eq!(entry.kind, kind);
+        assert_eq!(entry.location, Location::BuiltIn);
+        assert_eq!(entry.owned_by(), "hearth");
+        let checkpoint = entry.open().unwrap();
+        assert_eq!(
+            Some(checkpoint.architecture()),
+            entry.architecture.as_deref()
+        );
+        assert!(checkpoint.metadata().get("tokenizer.ggml.tokens").is_some());
+        assert!(entry.bytes > checkpoint.weight_bytes());
+        assert_eq!(catalog.find(&entry.name).unwrap().as_ref(), Some(entry));
+    }
+    assert_eq!(catalog.find("absent").unwrap(), None);
+}
+
+#[test]
+fn a_folder_is_listed_by_what_is_in_it() {
+    let dir = tempfile::tempdir().unwrap();
+    let d = dir.path();
+    let catalog = catalog(d, &[]).unwrap();
+    assert_eq!(catalog.entries().unwrap().len(), 2);
+    write_model(&d.join("chat.gguf"), &[], "qwen3");
+    write_model(
+        &d.join("vectors.gguf"),
+        &[("qwen3.pooling_type", 3)],
+        "qwen3",
+    );
+    write_model(&d.join("encoder.gguf"), &[], "bert");
+    write_model(&d.join("strange.gguf"), &[], "mamba");
+    std::fs::write(d.join("broken.gguf"), b"GGUF").unwrap();
+    std::fs::write(d.join("notes.txt"), b"no model").unwrap();
+    std::fs::write(d.join(".hidden.gguf"), b"no model").unwrap();
+    std::fs::create_dir(d.join("empty")).unwrap();
+    std::fs::create_dir(d.join("folder")).unwrap();
+    std::fs::write(d.join("folder/config.json"), b"{}").unwrap();
+    let split = [("split.count", 2), ("split.no", 0)];
+    write_model(&d.join("big-00001-of-00002.gguf"), &split, "llama");
+    write_model(&d.join("big-00002-of-00002.gguf"), &split, "llama");
+    let entries = catalog.entries().unwrap();
+    let list: Vec<(&str, &str)> = entries[2..]
+        .iter()
+        .map(|e| {
+            let kind = match &e.kind {
+                Kind::Text => "text",
+                Kind::Embedding => "embedding",
+                Kind::Unknown(reason) => reason.as_str(),
+            };
+            (e.name.as_str(), kind)
+        })
+        .collect();
+    let kind = |name: &str| list.iter().find(|(n, _)| *n == name).map(|(_, k)| *k);
+    let names: Vec<&str> = list.iter().map(|(n, _)| *n).collect();
+    assert_eq!(
+        names,
+        [
+            "big", "broken", "chat", "encoder", "folder", "strange", "vectors"
+        ]
+    );
+    assert_eq!(kind("chat"), Some("text"));
+    assert_eq!(kind("vectors"), Some("embedding"));
+    assert_eq!(kind("encoder"), Some("embedding"));
+    assert!(
+        kind("strange")
+            .unwrap()
+            .contains("architecture mamba is not supported")
+    );
+    assert!(
+        kind("broken")
+            .unwrap()
+            .contains("broken.gguf: version at byte 4")
+    );
+    assert!(kind("folder").unwrap().contains("config.json"));
+    assert!(kind("big").unwrap().contains("split.no"));
+    let chat = catalog.find("chat").unwrap().unwrap();
+    assert_eq!(chat.location, Location::Path(d.join("chat.gguf")));
+    assert_eq!(
+        chat.bytes,
+        std::fs::metadata(d.join("chat.gguf")).unwrap().len()
+    );
+    assert!(chat.created > 1_700_000_000);
+    assert_eq!(chat.owned_by(), "local");
+    assert!(catalog.find("broken").unwrap().unwrap().open().is_err());
+}
+
+#[test]
+fn a_changed_file_is_described_anew() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("m.gguf");
+    write_model(&path, &[], "llama");
+    let catalog = catalog(dir.path(), &[("also", &path)]).unwrap();
+    let find = |name: &str| catalog.find(name).unwrap().unwrap();
+    assert_eq!(find("m").kind, Kind::Text);
+    assert_eq!(
+        (find("also").name.as_str(), find("m").name.as_str()),
+        ("also", "m")
+    );
+    write_model(&path, &[("llama.pooling_type", 1)], "llama");
+    assert_eq!(find("m").kind, Kind::Embedding);
+    std::fs::remove_file(&path).unwrap();
+    assert_eq!(catalog.find("m").unwrap(), None);
+    assert!(matches!(find("also").kind, Kind::Unknown(_)));
+}
+
+#[test]
+fn clashing_reserved_and_absent_models_are_refused() {
+    let dir = tempfile::tempdir().unwrap();
+    let d = dir.path();
+    let path = d.join("m.gguf");
+    write_model(&path, &[], "llama");
+    let problem = |named: &[(&str, &Path)]| catalog(d, named).unwrap_err().to_string();
+    let error = problem(&[("m", &path)]);
+    assert!(
+        error.contains("\"m\" is taken twice: by") && error.contains("m.gguf"),
+        "{error}"
+    );
+    assert!(problem(&[("ember", &path)]).contains("\"ember\" is taken twice: by a built-in model"));
+    assert!(problem(&[("v1", &path)]).contains("v1, v2 and api are reserved"));
+    assert!(problem(&[("x", &d.join("absent"))]).contains("absent: No such file"));
+    assert!(
+        catalog(&d.join("absent"), &[])
+            .unwrap_err()
+            .to_string()
+            .contains("absent")
+    );
+    std::fs::write(d.join("v2.gguf"), b"").unwrap();
+    assert!(problem(&[]).contains("v2.gguf"));
+}
