@@ -99,7 +99,9 @@ pub fn run(args: Args) -> Result<()> {
     let machine = Machine {
         threads: pool.threads(),
         cpu: hearth_kernels::cpu_tier().name(),
-        read_bandwidth_bytes_per_second: probe::read_bandwidth(&pool),
+        read_bandwidth_bytes_per_second: probe::read_bandwidth(&pool).context(
+            "no memory to measure the read bandwidth; it takes 512 MiB beside the model",
+        )?,
         int8_ops_per_second: probe::int8_peak(&pool),
         f32_flops_per_second: probe::f32_peak(&pool),
     };
