@@ -43,17 +43,21 @@ impl Kernel for SiluMul<'_> {
 
     #[inline(always)]
     fn run<S: Simd>(self, s: S) {
-        let f = |gate, up| s.mul(s.mul(gate, math::sigmoid(s, gate)), up);
         let (gate, gate_rest) = self.gate.as_chunks_mut::<LANES>();
         let (up, up_rest) = self.up.as_chunks::<LANES>();
         for (gate, up) in gate.iter_mut().zip(up) {
-            s.store(f(s.load(gate), s.load(up)), gate);
+            s.store(silu_times(s, s.load(gate), s.load(up)), gate);
         }
         if !gate_rest.is_empty() {
-            let v = f(load_part(s, gate_rest, 0.0), load_part(s, up_rest, 0.0));
+            let v = silu_times(s, load_part(s, gate_rest, 0.0), load_part(s, up_rest, 0.0));
             store_part(s, v, gate_rest);
         }
     }
+}
+
+#[inline(always)]
+fn silu_times<S: Simd>(s: S, gate: S::F, up: S::F) -> S::F {
+    s.mul(s.mul(gate, math::sigmoid(s, gate)), up)
 }
 
 /// A function of one lane.

@@ -15,6 +15,7 @@ mod matrix;
 mod memory;
 mod norm;
 mod pool;
+pub mod probe;
 mod rope;
 mod scratch;
 mod simd;

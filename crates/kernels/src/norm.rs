@@ -82,27 +82,37 @@ fn check(x: &[f32], weight: &[f32], out: &[f32]) {
     );
 }
 
-/// The sum of `f(x)` over a row.
+/// The sum over a row of `x - mean`, or of the squares of that.
 #[inline(always)]
-fn sum<S: Simd>(s: S, x: &[f32], f: impl Fn(S::F) -> S::F) -> f32 {
+fn sum<S: Simd, const SQUARES: bool>(s: S, x: &[f32], mean: f32) -> f32 {
+    let mean = s.splat(mean);
     let mut sums = [s.splat(0.0); 4];
     let (fours, rest) = x.as_chunks::<{ 4 * LANES }>();
     for four in fours {
         for (sum, x) in sums.iter_mut().zip(four.as_chunks::<LANES>().0) {
-            *sum = s.add(*sum, f(s.load(x)));
+            *sum = s.add(*sum, term::<S, SQUARES>(s, s.load(x), mean));
         }
     }
     let (ones, rest) = rest.as_chunks::<LANES>();
     for (sum, x) in sums.iter_mut().zip(ones) {
-        *sum = s.add(*sum, f(s.load(x)));
+        *sum = s.add(*sum, term::<S, SQUARES>(s, s.load(x), mean));
     }
     if !rest.is_empty() {
         let mut lanes = [0.0; LANES];
-        s.store(f(load_part(s, rest, 0.0)), &mut lanes);
+        s.store(
+            term::<S, SQUARES>(s, load_part(s, rest, 0.0), mean),
+            &mut lanes,
+        );
         lanes[rest.len()..].fill(0.0);
         sums[3] = s.add(sums[3], s.load(&lanes));
     }
     s.sum(s.add(s.add(sums[0], sums[1]), s.add(sums[2], sums[3])))
+}
+
+#[inline(always)]
+fn term<S: Simd, const SQUARES: bool>(s: S, x: S::F, mean: S::F) -> S::F {
+    let d = s.sub(x, mean);
+    if SQUARES { s.mul(d, d) } else { d }
 }
 
 struct RmsNorm<'a> {
@@ -123,7 +133,7 @@ impl Kernel for RmsNorm<'_> {
             eps,
             out,
         } = self;
-        let mean = sum(s, x, |v| s.mul(v, v)) / x.len() as f32;
+        let mean = sum::<S, true>(s, x, 0.0) / x.len() as f32;
         let scale = 1.0 / (mean + eps).sqrt();
         let scales = s.splat(scale);
         let (out16, out_rest) = out.as_chunks_mut::<LANES>();
@@ -158,23 +168,21 @@ impl Kernel for LayerNorm<'_> {
             eps,
             out,
         } = self;
-        let mean = sum(s, x, |v| v) / x.len() as f32;
+        let mean = sum::<S, false>(s, x, 0.0) / x.len() as f32;
         let means = s.splat(mean);
-        let variance = sum(s, x, |v| {
-            let d = s.sub(v, means);
-            s.mul(d, d)
-        }) / x.len() as f32;
+        let variance = sum::<S, true>(s, x, mean) / x.len() as f32;
         let scales = s.splat(1.0 / (variance + eps).sqrt());
-        let row = |x, w, b| s.fma(s.mul(s.sub(x, means), scales), w, b);
         let (out16, out_rest) = out.as_chunks_mut::<LANES>();
         let (x16, x_rest) = x.as_chunks::<LANES>();
         let (w16, w_rest) = weight.as_chunks::<LANES>();
         let (b16, b_rest) = bias.as_chunks::<LANES>();
         for (((out, x), w), b) in out16.iter_mut().zip(x16).zip(w16).zip(b16) {
-            s.store(row(s.load(x), s.load(w), s.load(b)), out);
+            let x = s.mul(s.sub(s.load(x), means), scales);
+            s.store(s.fma(x, s.load(w), s.load(b)), out);
         }
-        let rest = |x| load_part(s, x, 0.0);
-        store_part(s, row(rest(x_rest), rest(w_rest), rest(b_rest)), out_rest);
+        let x = s.mul(s.sub(load_part(s, x_rest, 0.0), means), scales);
+        let out = s.fma(x, load_part(s, w_rest, 0.0), load_part(s, b_rest, 0.0));
+        store_part(s, out, out_rest);
     }
 }
 

@@ -162,27 +162,18 @@ impl Kernel for Rotate<'_> {
                     let (first, second) = head.split_at_mut(cos.len());
                     let second = &mut second[..cos.len()];
                     let whole = cos.len() / LANES * LANES;
-                    for at in (0..whole).step_by(LANES) {
-                        let lanes = |x: &[f32]| {
-                            s.load(x[at..].first_chunk().expect("within the whole chunks"))
-                        };
-                        let (x, y, c, n) = (lanes(first), lanes(second), lanes(cos), lanes(sin));
-                        let (a, b) = (
-                            s.sub(s.mul(x, c), s.mul(y, n)),
-                            s.add(s.mul(y, c), s.mul(x, n)),
-                        );
-                        s.store(
-                            a,
-                            first[at..]
-                                .first_chunk_mut()
-                                .expect("within the whole chunks"),
-                        );
-                        s.store(
-                            b,
-                            second[at..]
-                                .first_chunk_mut()
-                                .expect("within the whole chunks"),
-                        );
+                    let pairs = first.as_chunks_mut::<LANES>().0.iter_mut();
+                    let pairs = pairs.zip(second.as_chunks_mut::<LANES>().0);
+                    let angles = cos
+                        .as_chunks::<LANES>()
+                        .0
+                        .iter()
+                        .zip(sin.as_chunks::<LANES>().0);
+                    for ((first, second), (cos, sin)) in pairs.zip(angles) {
+                        let (x, y) = (s.load(first), s.load(second));
+                        let (cos, sin) = (s.load(cos), s.load(sin));
+                        s.store(s.sub(s.mul(x, cos), s.mul(y, sin)), first);
+                        s.store(s.add(s.mul(y, cos), s.mul(x, sin)), second);
                     }
                     for i in whole..cos.len() {
                         let (x, y) = (first[i], second[i]);

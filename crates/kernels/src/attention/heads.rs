@@ -7,9 +7,9 @@
 use super::cache::{Blocks, Shape};
 use super::element::Element;
 use crate::pool::SharedMut;
-use crate::scratch;
-use crate::simd::{Kernel, LANES, Simd, load_part, store_part};
+use crate::simd::{self, Kernel, LANES, Simd, load_part, store_part};
 use crate::softmax::exp_in_place;
+use crate::{Tier, scratch};
 
 /// Queries whose scores are computed together.
 const SCORE_ROWS: usize = 8;
@@ -59,38 +59,64 @@ pub(super) struct Heads<'a, E: Element> {
     pub out: &'a SharedMut<f32>,
 }
 
-impl<E: Element> Kernel for Heads<'_, E> {
-    type Output = ();
-
-    #[inline(always)]
-    fn run<S: Simd>(self, s: S) {
-        let stride = self.context.shape.key_stride();
+impl<E: Element> Heads<'_, E> {
+    /// Computes and writes the outputs of all queries.
+    pub(super) fn attend(&self, tier: Tier) {
+        let Shape { block_size, .. } = self.context.shape;
         let most = self
             .queries
             .iter()
             .map(|query| query.visible)
             .max()
             .unwrap_or(0);
-        let row_len = most.div_ceil(self.context.shape.block_size) * stride;
-        let count = self.queries.len();
-        scratch::with(count * row_len, |scores| {
-            let mut first = 0;
-            while first < count {
-                let scores = &mut scores[first * row_len..];
-                first += match count - first {
-                    SCORE_ROWS.. => self.scores::<S, SCORE_ROWS>(s, first, row_len, scores),
-                    _ => self.scores::<S, 1>(s, first, row_len, scores),
-                };
-            }
-            let mut first = 0;
-            while first < count {
-                let rows = &mut scores[first * row_len..];
-                first += match count - first {
-                    VALUE_ROWS.. => self.values::<S, VALUE_ROWS>(s, first, row_len, rows),
-                    _ => self.values::<S, 1>(s, first, row_len, rows),
-                };
-            }
+        let row_len = most.div_ceil(block_size) * self.context.shape.key_stride();
+        scratch::with(self.queries.len() * row_len, |scores| {
+            simd::run(
+                tier,
+                Attend {
+                    heads: self,
+                    row_len,
+                    scores,
+                },
+            );
         });
+    }
+}
+
+struct Attend<'a, E: Element> {
+    heads: &'a Heads<'a, E>,
+    row_len: usize,
+    /// A row of scores for each query.
+    scores: &'a mut [f32],
+}
+
+impl<E: Element> Kernel for Attend<'_, E> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run<S: Simd>(self, s: S) {
+        let Attend {
+            heads,
+            row_len,
+            scores,
+        } = self;
+        let count = heads.queries.len();
+        let mut first = 0;
+        while first < count {
+            let rows = &mut scores[first * row_len..];
+            first += match count - first {
+                SCORE_ROWS.. => heads.scores::<S, SCORE_ROWS>(s, first, row_len, rows),
+                _ => heads.scores::<S, 1>(s, first, row_len, rows),
+            };
+        }
+        let mut first = 0;
+        while first < count {
+            let rows = &mut scores[first * row_len..];
+            first += match count - first {
+                VALUE_ROWS.. => heads.values::<S, VALUE_ROWS>(s, first, row_len, rows),
+                _ => heads.values::<S, 1>(s, first, row_len, rows),
+            };
+        }
     }
 }
 
@@ -133,10 +159,10 @@ impl<E: Element> Heads<'_, E> {
                 // Positions follow one another without the padding of blocks. The lanes past a block's end are
                 // overwritten by the next block, or lie beyond what the query sees.
                 let position = block * block_size + at;
-                for (acc, row) in acc.into_iter().zip(scores.chunks_exact_mut(row_len)) {
+                for (acc, row) in acc.iter().zip(scores.chunks_exact_mut(row_len)) {
                     let out = row[position..].first_chunk_mut();
                     s.store(
-                        s.mul(acc, scale),
+                        s.mul(*acc, scale),
                         out.expect("rows have room for all blocks; this is a bug"),
                     );
                 }
@@ -197,16 +223,16 @@ impl<E: Element> Heads<'_, E> {
         let mut acc = [[s.splat(0.0); V]; N];
         let rows: [&[f32]; N] = std::array::from_fn(|i| &weights[i * row_len..][..row_len]);
         self.add_values(s, &mut acc, &rows, 0..common, d);
-        for (i, acc) in acc.into_iter().enumerate() {
+        for (i, acc) in acc.iter().enumerate() {
             // A later query sees more positions: those it sums alone, as a value that an earlier query does not see
             // must not touch it, not even times 0.
-            let mut alone = [acc];
+            let mut alone = [*acc];
             self.add_values(s, &mut alone, &[rows[i]], common..queries[i].visible, d);
             let end = self.context.shape.head_dim.min(d + V * LANES);
             // SAFETY: each query's output is written by one task, and the range does not overlap another query's.
             let out = unsafe { self.out.range(queries[i].at + d, end - d) };
-            for (out, acc) in out.chunks_mut(LANES).zip(alone[0]) {
-                store_part(s, s.mul(acc, s.splat(scales[i])), out);
+            for (out, acc) in out.chunks_mut(LANES).zip(&alone[0]) {
+                store_part(s, s.mul(*acc, s.splat(scales[i])), out);
             }
         }
         V
@@ -232,15 +258,16 @@ impl<E: Element> Heads<'_, E> {
             let rows = &self.context.values(block)[offset * stride..][..count * stride];
             for (i, row) in rows.chunks_exact(stride).enumerate() {
                 let row = row[d..].as_chunks::<LANES>().0;
-                let values: [S::F; V] = std::array::from_fn(|v| {
+                let mut values = [s.splat(0.0); V];
+                for (v, value) in values.iter_mut().enumerate() {
                     // SAFETY: `V` vectors from `d` lie within a row, as checked above.
-                    E::load(s, unsafe { row.get_unchecked(v) })
-                });
+                    *value = E::load(s, unsafe { row.get_unchecked(v) });
+                }
                 for (acc, weights) in acc.iter_mut().zip(weights) {
                     // SAFETY: `position + i` is below the end of the positions, which the weights reach.
                     let weight = s.splat(unsafe { *weights.get_unchecked(position + i) });
-                    for (acc, value) in acc.iter_mut().zip(values) {
-                        *acc = s.fma(weight, value, *acc);
+                    for (acc, value) in acc.iter_mut().zip(&values) {
+                        *acc = s.fma(weight, *value, *acc);
                     }
                 }
             }

@@ -172,16 +172,15 @@ fn paged<E: Element>(
                     visible: span.first_position + row + 1,
                 };
             }
-            simd::run(
-                tier,
-                Heads {
-                    context,
-                    q,
-                    scale,
-                    queries: &queries[..count],
-                    out: &out,
-                },
-            );
+            let queries = &queries[..count];
+            Heads {
+                context,
+                q,
+                scale,
+                queries,
+                out: &out,
+            }
+            .attend(tier);
         }
     });
 }
@@ -275,16 +274,15 @@ fn full_on(
                     visible: span.len(),
                 };
             }
-            simd::run(
-                tier,
-                Heads {
-                    context,
-                    q,
-                    scale,
-                    queries: &queries[..count],
-                    out: &out,
-                },
-            );
+            let queries = &queries[..count];
+            Heads {
+                context,
+                q,
+                scale,
+                queries,
+                out: &out,
+            }
+            .attend(tier);
         }
     });
 }

@@ -61,9 +61,10 @@ impl Activations {
         self.cols
     }
 
-    /// The distance of rows in [`Activations::values`]: whole vectors.
+    /// The distance of rows in [`Activations::values`]: an odd number of whole vectors, so that rows do not all fall on
+    /// the same lines of the cache.
     pub(super) fn stride(&self) -> usize {
-        self.cols.next_multiple_of(LANES)
+        self.cols.div_ceil(LANES) / 2 * 2 * LANES + LANES
     }
 
     /// The rows, padded with zeros to [`Activations::stride`].
@@ -92,9 +93,14 @@ impl Activations {
                 .write()
                 .unwrap_or_else(PoisonError::into_inner);
             if !guard.fresh {
-                guard
-                    .rows
-                    .fill(tier, pool, &self.values, self.cols, self.rows);
+                guard.rows.fill(
+                    tier,
+                    pool,
+                    &self.values,
+                    self.stride(),
+                    self.cols,
+                    self.rows,
+                );
                 guard.fresh = true;
             }
         }

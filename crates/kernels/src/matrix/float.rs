@@ -1,7 +1,7 @@
 //! Products in f32 with weights of any type.
 //!
-//! Four rows of weights are dequantized into a tile that fits the first-level cache and multiplied with all rows of
-//! activations, several at a time. A result is 16 sums, one a lane, over the columns in their order, folded at the end:
+//! Some rows of weights are dequantized into a tile that fits the first-level cache and multiplied with many rows of
+//! activations, four by six at a time. A result is 16 sums, one a lane, over the columns in their order, folded at the end:
 //! the same whatever else is computed beside it.
 
 use super::tile;
@@ -9,10 +9,16 @@ use crate::pool::SharedMut;
 use crate::simd::{self, Kernel, LANES, Simd};
 use crate::{DType, Pool, Tier, scratch};
 
+/// Rows of weights that are multiplied at once.
+const ROWS: usize = 4;
 /// Rows of weights in a tile.
-const TILE_ROWS: usize = 4;
+const TILE_ROWS: usize = 2 * ROWS;
 /// Columns of a tile.
-const TILE_COLS: usize = 1024;
+const TILE_COLS: usize = 512;
+/// The distance of a tile's rows: not a power of two, or they would all fall on the same lines of the cache.
+const TILE_STRIDE: usize = TILE_COLS + LANES;
+/// Tokens whose sums are kept while a tile passes.
+const TOKENS: usize = 48;
 
 /// One product: `out[t, r] = sum over c of x[t, c] w[r, c]`.
 pub(super) struct FloatProduct<'a> {
@@ -31,26 +37,31 @@ impl FloatProduct<'_> {
     pub(super) fn run(&self, tier: Tier, pool: &Pool, out: &mut [f32]) {
         assert!(self.weights.len() == self.rows * self.row_bytes());
         assert!(self.x.len() == self.tokens * self.stride);
-        assert!(self.stride == self.cols.next_multiple_of(LANES));
+        assert!(self.stride >= self.cols.next_multiple_of(LANES));
         assert!(out.len() == self.tokens * self.rows);
         if out.is_empty() {
             return;
         }
         let tiles = self.rows.div_ceil(TILE_ROWS);
-        let per_task = super::tiles_per_task(tiles, pool.threads(), TILE_ROWS * self.row_bytes());
+        let per_task =
+            super::tiles_per_task(tiles, pool.threads(), TILE_ROWS * self.row_bytes(), false);
         let out = SharedMut::new(out);
         pool.run(tiles.div_ceil(per_task), |task| {
             let first = task * per_task * TILE_ROWS;
             let end = (first + per_task * TILE_ROWS).min(self.rows);
-            simd::run(
-                tier,
-                Rows {
-                    product: self,
-                    first,
-                    end,
-                    out: &out,
-                },
-            );
+            let sums_len = TOKENS * TILE_ROWS * LANES;
+            scratch::with(sums_len + TILE_ROWS * TILE_STRIDE, |scratch| {
+                simd::run(
+                    tier,
+                    Rows {
+                        product: self,
+                        first,
+                        end,
+                        scratch,
+                        out: &out,
+                    },
+                );
+            });
         });
     }
 
@@ -64,6 +75,8 @@ struct Rows<'a> {
     product: &'a FloatProduct<'a>,
     first: usize,
     end: usize,
+    /// Room for the tile and the sums of all tokens.
+    scratch: &'a mut [f32],
     out: &'a SharedMut<f32>,
 }
 
@@ -72,37 +85,48 @@ impl Kernel for Rows<'_> {
 
     #[inline(always)]
     fn run<S: Simd>(self, s: S) {
-        let FloatProduct { tokens, rows, .. } = *self.product;
-        let sums_len = tokens * TILE_ROWS * LANES;
-        scratch::with(sums_len + TILE_ROWS * TILE_COLS, |scratch| {
-            let (sums, tile) = scratch.split_at_mut(sums_len);
-            let (sums, _) = sums.as_chunks_mut::<LANES>();
-            let (sums, _) = sums.as_chunks_mut::<TILE_ROWS>();
+        let FloatProduct { rows, tokens, .. } = *self.product;
+        let (tile, sums) = self.scratch.split_at_mut(TILE_ROWS * TILE_STRIDE);
+        let sums = sums.as_chunks_mut::<LANES>().0.as_chunks_mut::<ROWS>().0;
+        for token in (0..tokens).step_by(TOKENS) {
+            let token_count = TOKENS.min(tokens - token);
             for row in (self.first..self.end).step_by(TILE_ROWS) {
                 let count = TILE_ROWS.min(self.end - row);
-                tile_product(s, self.product, row, count, tile, sums);
-                for (t, sums) in sums.iter().enumerate() {
-                    // SAFETY: these rows belong to this task alone.
-                    let out = unsafe { self.out.range(t * rows + row, count) };
-                    for (out, sum) in out.iter_mut().zip(sums) {
-                        *out = s.sum(s.load(sum));
+                let sums = &mut sums[..token_count * TILE_ROWS / ROWS];
+                tile_product(s, self.product, row, count, token, tile, sums);
+                for (quarter, sums) in sums.chunks_exact(token_count).enumerate() {
+                    let first = quarter * ROWS;
+                    let count = count.saturating_sub(first).min(ROWS);
+                    if count == 0 {
+                        break;
+                    }
+                    for (t, sums) in sums.iter().enumerate() {
+                        // SAFETY: these rows belong to this task alone.
+                        let out =
+                            unsafe { self.out.range((token + t) * rows + row + first, count) };
+                        for (out, sum) in out.iter_mut().zip(sums) {
+                            *out = s.sum(s.load(sum));
+                        }
                     }
                 }
             }
-        });
+        }
     }
 }
 
-/// The lanes' sums of `count` rows from `row` for all tokens.
+/// The lanes' sums of `count` rows from `row` for the tokens from `token`: those of the first [`ROWS`] rows for all
+/// tokens, then those of the next.
 #[inline(always)]
 fn tile_product<S: Simd>(
     s: S,
     product: &FloatProduct,
     row: usize,
     count: usize,
+    token: usize,
     tile: &mut [f32],
-    sums: &mut [[[f32; LANES]; TILE_ROWS]],
+    sums: &mut [[[f32; LANES]; ROWS]],
 ) {
+    let tokens = sums.len() / (TILE_ROWS / ROWS);
     let FloatProduct {
         dtype,
         weights,
@@ -118,7 +142,7 @@ fn tile_product<S: Simd>(
         let padded = len.next_multiple_of(LANES);
         let (begin, end) = (col / dtype.block_len(), (col + len) / dtype.block_len());
         let range = begin * dtype.block_bytes()..end * dtype.block_bytes();
-        for (r, out) in tile.chunks_exact_mut(TILE_COLS).enumerate() {
+        for (r, out) in tile.chunks_exact_mut(TILE_STRIDE).enumerate() {
             if r < count {
                 let bytes = &weights[(row + r) * row_bytes..][..row_bytes][range.clone()];
                 tile::fill(s, dtype, bytes, &mut out[..len]);
@@ -127,16 +151,20 @@ fn tile_product<S: Simd>(
                 out[..padded].fill(0.0);
             }
         }
-        let mut t = 0;
-        while t < sums.len() {
-            let x = &x[t * stride + col..];
-            let sums = &mut sums[t..];
-            t += match (sums.len(), S::WIDE) {
-                (6.., true) => accumulate::<S, 6>(s, tile, x, stride, padded, sums),
-                (4.., true) => accumulate::<S, 4>(s, tile, x, stride, padded, sums),
-                (2.., true) => accumulate::<S, 2>(s, tile, x, stride, padded, sums),
-                _ => accumulate::<S, 1>(s, tile, x, stride, padded, sums),
-            };
+        for (tile, sums) in tile
+            .chunks_exact(ROWS * TILE_STRIDE)
+            .zip(sums.chunks_exact_mut(tokens))
+        {
+            let mut t = 0;
+            while t < tokens {
+                let x = &x[(token + t) * stride + col..];
+                let sums = &mut sums[t..];
+                t += match (sums.len(), S::WIDE) {
+                    (6.., true) => accumulate::<S, 6>(s, tile, x, stride, padded, sums),
+                    (3.., true) => accumulate::<S, 3>(s, tile, x, stride, padded, sums),
+                    _ => accumulate::<S, 1>(s, tile, x, stride, padded, sums),
+                };
+            }
         }
     }
 }
@@ -149,27 +177,34 @@ fn accumulate<S: Simd, const N: usize>(
     x: &[f32],
     stride: usize,
     len: usize,
-    sums: &mut [[[f32; LANES]; TILE_ROWS]],
+    sums: &mut [[[f32; LANES]; ROWS]],
 ) -> usize {
-    assert!(len <= TILE_COLS && len.is_multiple_of(LANES) && tile.len() == TILE_ROWS * TILE_COLS);
+    assert!(len <= TILE_COLS && len.is_multiple_of(LANES) && tile.len() == ROWS * TILE_STRIDE);
     assert!(x.len() >= (N - 1) * stride + len && sums.len() >= N);
-    // SAFETY: `i` is at most `len - LANES` below, rows below TILE_ROWS and tokens below N, so by the checks above all
-    // 16 values lie within the slices.
-    let weights = |r: usize, i: usize| unsafe {
-        &*tile.as_ptr().add(r * TILE_COLS + i).cast::<[f32; LANES]>()
-    };
-    // SAFETY: as above.
-    let inputs =
-        |t: usize, i: usize| unsafe { &*x.as_ptr().add(t * stride + i).cast::<[f32; LANES]>() };
-    let mut acc: [[S::F; TILE_ROWS]; N] =
-        std::array::from_fn(|t| std::array::from_fn(|r| s.load(&sums[t][r])));
+    let mut acc = [[s.splat(0.0); ROWS]; N];
+    for (acc, sums) in acc.iter_mut().zip(&*sums) {
+        for (acc, sum) in acc.iter_mut().zip(sums) {
+            *acc = s.load(sum);
+        }
+    }
     let mut i = 0;
     while i < len {
-        let w: [S::F; TILE_ROWS] = std::array::from_fn(|r| s.load(weights(r, i)));
+        let mut w = [s.splat(0.0); ROWS];
+        for (r, w) in w.iter_mut().enumerate() {
+            // SAFETY: `i` is at most `len - LANES` and `r` below ROWS, so by the checks above all 16 values lie
+            // within the tile.
+            *w = s.load(unsafe {
+                &*tile
+                    .as_ptr()
+                    .add(r * TILE_STRIDE + i)
+                    .cast::<[f32; LANES]>()
+            });
+        }
         for (t, acc) in acc.iter_mut().enumerate() {
-            let x = s.load(inputs(t, i));
-            for (acc, w) in acc.iter_mut().zip(w) {
-                *acc = s.fma(w, x, *acc);
+            // SAFETY: as above; `t` is below N.
+            let x = s.load(unsafe { &*x.as_ptr().add(t * stride + i).cast::<[f32; LANES]>() });
+            for (acc, w) in acc.iter_mut().zip(&w) {
+                *acc = s.fma(*w, x, *acc);
             }
         }
         i += LANES;

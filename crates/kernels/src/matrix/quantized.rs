@@ -19,16 +19,16 @@ pub(super) struct QuantBlock {
     pub q: [i8; BLOCK],
     /// What a quantized value is multiplied by; NaN where a value was not finite.
     pub scale: f32,
-    /// The quantized values' sum times -8, -16, -128.
+    /// The quantized values' sum times -8, -128.
     pub minus_8: i32,
-    pub minus_16: i32,
     pub minus_128: i32,
     /// The sums of the first and the last 16 values times -32.
     pub halves_minus_32: [i32; 2],
     /// The quantized values' sum times the scale.
     pub sum: f32,
-    /// The sum of the first 16 values times the scale.
+    /// The sums of the first and the last 16 values times the scale.
     pub first_sum: f32,
+    pub last_sum: f32,
 }
 
 impl QuantBlock {
@@ -38,7 +38,7 @@ impl QuantBlock {
         let four: &[i8; 4] = self.q[at..]
             .first_chunk()
             .expect("within the block; this is a bug");
-        i32::from_le_bytes(four.map(|q| q as u8))
+        i32::from_le_bytes([four[0] as u8, four[1] as u8, four[2] as u8, four[3] as u8])
     }
 }
 
@@ -91,9 +91,17 @@ impl Quantized {
         })
     }
 
-    /// Replaces the content by `tokens` rows of `cols` values (whole blocks) of `x`.
-    pub(super) fn fill(&mut self, tier: Tier, pool: &Pool, x: &[f32], cols: usize, tokens: usize) {
-        assert!(cols.is_multiple_of(BLOCK) && x.len() == tokens * cols);
+    /// Replaces the content by `tokens` rows of `cols` values (whole blocks), one every `stride` values of `x`.
+    pub(super) fn fill(
+        &mut self,
+        tier: Tier,
+        pool: &Pool,
+        x: &[f32],
+        stride: usize,
+        cols: usize,
+        tokens: usize,
+    ) {
+        assert!(cols.is_multiple_of(BLOCK) && cols <= stride && x.len() == tokens * stride);
         (self.tokens, self.row) = (tokens, cols / BLOCK);
         self.blocks.resize(tokens * self.row, QuantBlock::default());
         let row = self.row;
@@ -112,7 +120,8 @@ impl Quantized {
                 simd::run(
                     tier,
                     Quantize {
-                        x: &x[first * cols..][..n * cols],
+                        x: &x[first * stride..][..n * stride],
+                        cols,
                         tokens: n,
                         blocks,
                     },
@@ -126,6 +135,7 @@ impl Quantized {
 /// Quantizes the rows of a tile.
 struct Quantize<'a> {
     x: &'a [f32],
+    cols: usize,
     tokens: usize,
     blocks: &'a mut [QuantBlock],
 }
@@ -135,10 +145,10 @@ impl Kernel for Quantize<'_> {
 
     #[inline(always)]
     fn run<S: Simd>(self, s: S) {
-        let cols = self.x.len() / self.tokens;
-        for (t, x) in self.x.chunks_exact(cols).enumerate() {
+        let stride = self.x.len() / self.tokens;
+        for (t, x) in self.x.chunks_exact(stride).enumerate() {
             let blocks = self.blocks[t..].iter_mut().step_by(self.tokens);
-            for (x, block) in x.as_chunks::<BLOCK>().0.iter().zip(blocks) {
+            for (x, block) in x[..self.cols].as_chunks::<BLOCK>().0.iter().zip(blocks) {
                 quantize(s, x, block);
             }
         }
@@ -150,8 +160,11 @@ fn quantize<S: Simd>(s: S, x: &[f32; BLOCK], block: &mut QuantBlock) {
     let zero = s.splat(0.0);
     let halves = x.as_chunks::<LANES>().0;
     let x = [s.load(&halves[0]), s.load(&halves[1])];
-    let size = |x| s.max(s.sub(zero, x), x);
-    let largest = s.max_lane(s.max(size(x[0]), size(x[1])));
+    let sizes = [
+        s.max(s.sub(zero, x[0]), x[0]),
+        s.max(s.sub(zero, x[1]), x[1]),
+    ];
+    let largest = s.max_lane(s.max(sizes[0], sizes[1]));
     // 0, or NaN where a value is not finite, which a maximum may lose.
     let probe = s.sum(s.add(s.mul(x[0], zero), s.mul(x[1], zero)));
     let mut scale = largest / 127.0;
@@ -162,20 +175,23 @@ fn quantize<S: Simd>(s: S, x: &[f32; BLOCK], block: &mut QuantBlock) {
     }
     block.scale = scale + probe;
     let inverse = s.splat(inverse);
-    let q = x.map(|x| s.to_i32(s.mul(x, inverse)));
+    let q = [
+        s.to_i32(s.mul(x[0], inverse)),
+        s.to_i32(s.mul(x[1], inverse)),
+    ];
     let bytes = block.q.as_chunks_mut::<LANES>().0;
     s.narrow_i8(q[0], &mut bytes[0]);
     s.narrow_i8(q[1], &mut bytes[1]);
     // Sums of small integers are exact.
-    let sums = q.map(|q| s.sum(s.to_f32(q)));
+    let sums = [s.sum(s.to_f32(q[0])), s.sum(s.to_f32(q[1]))];
     let [first, last] = sums.map(|sum| sum as i32);
     let all = first.wrapping_add(last);
     block.minus_8 = all.wrapping_mul(-8);
-    block.minus_16 = all.wrapping_mul(-16);
     block.minus_128 = all.wrapping_mul(-128);
     block.halves_minus_32 = [first.wrapping_mul(-32), last.wrapping_mul(-32)];
     block.sum = all as f32 * block.scale;
     block.first_sum = sums[0] * block.scale;
+    block.last_sum = sums[1] * block.scale;
 }
 
 #[cfg(test)]
@@ -196,7 +212,7 @@ mod tests {
             let mut first: Option<Vec<(usize, [i8; 32], u32)>> = None;
             for tier in Tier::available() {
                 let mut quantized = Quantized::default();
-                quantized.fill(tier, &pool, &x, cols, tokens);
+                quantized.fill(tier, &pool, &x, cols, cols, tokens);
                 let mut all = Vec::new();
                 for tile in quantized.tiles() {
                     for (i, block) in tile.blocks.iter().enumerate() {
@@ -212,10 +228,7 @@ mod tests {
                         }
                         let sum: i32 = block.q.iter().map(|q| i32::from(*q)).sum();
                         let half: i32 = block.q[..16].iter().map(|q| i32::from(*q)).sum();
-                        assert_eq!(
-                            [block.minus_8, block.minus_16, block.minus_128],
-                            [-8, -16, -128].map(|n| n * sum)
-                        );
+                        assert_eq!([block.minus_8, block.minus_128], [-8 * sum, -128 * sum]);
                         assert_eq!(block.halves_minus_32, [-32 * half, -32 * (sum - half)]);
                         assert_eq!(block.sum, sum as f32 * block.scale);
                         assert_eq!(block.first_sum, half as f32 * block.scale);
@@ -236,7 +249,7 @@ mod tests {
                 let mut x = [1.0; 64];
                 x[at] = value;
                 let mut quantized = Quantized::default();
-                quantized.fill(tier, &Pool::new(1), &x, 64, 1);
+                quantized.fill(tier, &Pool::new(1), &x, 64, 64, 1);
                 let tile = quantized.tiles().next().unwrap();
                 assert!(tile.blocks[0].scale.is_nan() && tile.blocks[1].scale == 1.0 / 127.0);
             }

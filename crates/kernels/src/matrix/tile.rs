@@ -2,7 +2,7 @@
 
 use crate::DType;
 use crate::dequantize::k_quants::scale_min_k4;
-use crate::simd::{LANES, Simd};
+use crate::simd::{LANES, Simd, store_part};
 
 /// Writes the values of the blocks in `src` to `dst`; `src.len()` is what `dst.len()` values take.
 #[inline(always)]
@@ -13,8 +13,8 @@ pub(super) fn fill<S: Simd>(s: S, dtype: DType, src: &[u8], dst: &mut [f32]) {
                 *d = f32::from_le_bytes(*x);
             }
         }
-        DType::F16 => plain(src, dst, |x, out| s.store(s.load_f16(x), out)),
-        DType::BF16 => plain(src, dst, |x, out| s.store(s.load_bf16(x), out)),
+        DType::F16 => plain::<S, false>(s, src, dst),
+        DType::BF16 => plain::<S, true>(s, src, dst),
         DType::Q4_0 => blocks(src, dst, |block: &[u8; 18], out: &mut [[f32; LANES]; 2]| {
             let q = s.widen_u8(bytes(block, 2));
             centred(s, nibbles::<S, 0>(s, q), 8, half(block, 0), &mut out[0]);
@@ -132,19 +132,23 @@ pub(super) fn fill<S: Simd>(s: S, dtype: DType, src: &[u8], dst: &mut [f32]) {
     }
 }
 
-/// Applies `f` to 16 values of two bytes at a time; the last may be fewer.
+/// Values of two bytes: BF16 or F16.
 #[inline(always)]
-fn plain(src: &[u8], dst: &mut [f32], f: impl Fn(&[u8; 2 * LANES], &mut [f32; LANES])) {
+fn plain<S: Simd, const BF16: bool>(s: S, src: &[u8], dst: &mut [f32]) {
     let (dst, dst_rest) = dst.as_chunks_mut::<LANES>();
     let (src, src_rest) = src.as_chunks::<{ 2 * LANES }>();
-    for (d, x) in dst.iter_mut().zip(src) {
-        f(x, d);
+    for (out, x) in dst.iter_mut().zip(src) {
+        s.store(if BF16 { s.load_bf16(x) } else { s.load_f16(x) }, out);
     }
     if !dst_rest.is_empty() {
-        let (mut x, mut out) = ([0; 2 * LANES], [0.0; LANES]);
+        let mut x = [0; 2 * LANES];
         x[..src_rest.len()].copy_from_slice(src_rest);
-        f(&x, &mut out);
-        dst_rest.copy_from_slice(&out[..dst_rest.len()]);
+        let v = if BF16 {
+            s.load_bf16(&x)
+        } else {
+            s.load_f16(&x)
+        };
+        store_part(s, v, dst_rest);
     }
 }
 

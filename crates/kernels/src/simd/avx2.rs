@@ -31,17 +31,29 @@ pub(super) unsafe fn sum(v: __m256) -> f32 {
     }
 }
 
+/// 8 upper halves of singles.
+///
+/// # Safety
+/// The processor has AVX2.
+#[inline(always)]
+unsafe fn bf16(halves: __m128i) -> __m256 {
+    // SAFETY: by this function's contract.
+    unsafe { _mm256_castsi256_ps(_mm256_slli_epi32::<16>(_mm256_cvtepu16_epi32(halves))) }
+}
+
 /// Methods that apply the same intrinsics to both registers.
 macro_rules! pairwise {
-    ($(fn $name:ident$(<const $n:ident: i32>)?($($arg:ident: $type:ty),*) -> $out:ty = $body:expr;)*) => {
+    ($(fn $name:ident($($arg:ident: $type:ty),*) -> $out:ty = $body:expr;)*) => {
         $(
             #[inline(always)]
             fn $name(self, $($arg: [$type; 2]),*) -> [$out; 2] {
-                std::array::from_fn(|i| {
-                    $(let $arg = $arg[i];)*
-                    // SAFETY: `self` exists only where `run` was entered, so the processor has the instructions.
-                    unsafe { $body }
-                })
+                // SAFETY: `self` exists only where `run` was entered, so the processor has the instructions.
+                unsafe {
+                    [
+                        { $(let $arg = $arg[0];)* $body },
+                        { $(let $arg = $arg[1];)* $body },
+                    ]
+                }
             }
         )*
     };
@@ -80,14 +92,17 @@ impl Simd for Avx2 {
             _mm256_cvtph_ps(_mm_loadu_si128(x.as_ptr().add(16).cast())),
         ];
         fn store_f16(v: [__m256; 2], out: &mut [u8; 32]) -> () = {
-            let halves = v.map(|v| _mm256_cvtps_ph::<_MM_FROUND_TO_NEAREST_INT>(v));
+            let halves = [
+                _mm256_cvtps_ph::<_MM_FROUND_TO_NEAREST_INT>(v[0]),
+                _mm256_cvtps_ph::<_MM_FROUND_TO_NEAREST_INT>(v[1]),
+            ];
             _mm_storeu_si128(out.as_mut_ptr().cast(), halves[0]);
             _mm_storeu_si128(out.as_mut_ptr().add(16).cast(), halves[1]);
         };
-        fn load_bf16(x: &[u8; 32]) -> [__m256; 2] = [0, 16].map(|at| {
-            let halves = _mm256_cvtepu16_epi32(_mm_loadu_si128(x.as_ptr().add(at).cast()));
-            _mm256_castsi256_ps(_mm256_slli_epi32::<16>(halves))
-        });
+        fn load_bf16(x: &[u8; 32]) -> [__m256; 2] = [
+            bf16(_mm_loadu_si128(x.as_ptr().cast())),
+            bf16(_mm_loadu_si128(x.as_ptr().add(16).cast())),
+        ];
         fn sum(v: [__m256; 2]) -> f32 = sum(_mm256_add_ps(v[0], v[1]));
         fn max_lane(v: [__m256; 2]) -> f32 = {
             let v = _mm256_max_ps(v[0], v[1]);
@@ -116,16 +131,18 @@ impl Simd for Avx2 {
             let mut lanes = [0i32; LANES];
             _mm256_storeu_si256(lanes.as_mut_ptr().cast(), v[0]);
             _mm256_storeu_si256(lanes.as_mut_ptr().add(8).cast(), v[1]);
-            *out = lanes.map(|x| x as i8);
+            for (out, lane) in out.iter_mut().zip(&lanes) {
+                *out = *lane as i8;
+            }
         };
         fn shl<const N: u32>(a: [__m256i; 2]) -> [__m256i; 2] =
-            a.map(|a| _mm256_sll_epi32(a, _mm_cvtsi32_si128(N as i32)));
+            [_mm256_sll_epi32(a[0], _mm_cvtsi32_si128(N as i32)), _mm256_sll_epi32(a[1], _mm_cvtsi32_si128(N as i32))];
         fn shr<const N: u32>(a: [__m256i; 2]) -> [__m256i; 2] =
-            a.map(|a| _mm256_srl_epi32(a, _mm_cvtsi32_si128(N as i32)));
+            [_mm256_srl_epi32(a[0], _mm_cvtsi32_si128(N as i32)), _mm256_srl_epi32(a[1], _mm_cvtsi32_si128(N as i32))];
         fn shr_by(a: [__m256i; 2], n: u32) -> [__m256i; 2] =
-            a.map(|a| _mm256_srl_epi32(a, _mm_cvtsi32_si128(n as i32)));
+            [_mm256_srl_epi32(a[0], _mm_cvtsi32_si128(n as i32)), _mm256_srl_epi32(a[1], _mm_cvtsi32_si128(n as i32))];
         fn sar<const N: u32>(a: [__m256i; 2]) -> [__m256i; 2] =
-            a.map(|a| _mm256_sra_epi32(a, _mm_cvtsi32_si128(N as i32)));
+            [_mm256_sra_epi32(a[0], _mm_cvtsi32_si128(N as i32)), _mm256_sra_epi32(a[1], _mm_cvtsi32_si128(N as i32))];
     }
 
     pairwise! {

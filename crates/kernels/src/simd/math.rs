@@ -35,8 +35,13 @@ pub(crate) fn exp<S: Simd>(s: S, x: S::F) -> S::F {
     }
     let n = s.sub_i32(s.to_bits(shifted), s.splat_i32(SHIFT.to_bits() as i32));
     let half = s.sar::<1>(n);
-    let power = |n: S::I| s.from_bits(s.shl::<23>(s.add_i32(n, s.splat_i32(127))));
-    s.mul(s.mul(p, power(half)), power(s.sub_i32(n, half)))
+    s.mul(s.mul(p, power(s, half)), power(s, s.sub_i32(n, half)))
+}
+
+/// `2^n` for exponents of normal numbers.
+#[inline(always)]
+fn power<S: Simd>(s: S, n: S::I) -> S::F {
+    s.from_bits(s.shl::<23>(s.add_i32(n, s.splat_i32(127))))
 }
 
 /// `1 / (1 + exp(-x))`.

@@ -3,7 +3,9 @@
 //! A kernel is generic over a [`Simd`], whose vectors always have 16 lanes: one register of AVX-512, a pair of AVX2, an
 //! array in portable code. So all tiers add in the same order; AVX2 and AVX-512 agree bit for bit, portable code
 //! differs in that it rounds a product before it is added. [`run`] enters a kernel with the instructions of a tier
-//! switched on; all that a kernel calls is `inline(always)`, so that it is compiled with them too.
+//! switched on; all that a kernel calls is `inline(always)`, so that it is compiled with them too. A closure that is
+//! called in two places, or passed to a function that is not inlined (`array::from_fn`, `array::map`), is compiled
+//! without them, and slow: kernels use functions and loops.
 
 #[cfg(target_arch = "x86_64")]
 mod avx2;

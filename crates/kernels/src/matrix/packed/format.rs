@@ -1,7 +1,7 @@
 //! What each packed type's lines mean to a product.
 //!
-//! Weights are taken out as unsigned bytes, four consecutive values of 16 rows at a time, for groups of values with one
-//! scale. The order within a group is that of [`Format::offsets`].
+//! Weights are taken out as unsigned bytes, four consecutive values of 16 rows at a time, for groups of 32 values and the
+//! parts of these that have one scale.
 
 use super::layout::Line;
 use crate::matrix::quantized::QuantBlock;
@@ -13,11 +13,11 @@ pub(super) trait Format: 'static {
     const WORDS: usize;
     /// Whether an f16 scale stands behind the lines.
     const HALF: bool = false;
-    /// Groups of a block.
+    /// Groups of 32 values of a block.
     const GROUPS: usize;
-    /// Values of a group: 16 or 32.
-    const WIDTH: usize;
-    /// Whether groups have minima.
+    /// Parts of a group with scales of their own: 1, or 2 of 16 values.
+    const PARTS: usize = 1;
+    /// Whether parts have minima.
     const MINS: bool = false;
     /// Whether weights take all 8 bits.
     const WIDE: bool = false;
@@ -28,21 +28,22 @@ pub(super) trait Format: 'static {
     /// `half` is the 16 rows' f16 where [`Format::HALF`], else of no meaning.
     fn header<S: Simd>(s: S, words: &[Line], half: &[u8; 2 * LANES]) -> Self::Header<S>;
 
-    /// The group's factor.
-    fn scale<S: Simd>(s: S, header: &Self::Header<S>, group: usize) -> S::F;
+    /// The part's factor.
+    fn scale<S: Simd>(s: S, header: &Self::Header<S>, group: usize, part: usize) -> S::F;
 
     /// What is added to each value, where [`Format::MINS`].
     #[inline(always)]
-    fn min<S: Simd>(s: S, _header: &Self::Header<S>, _group: usize) -> S::F {
+    fn min<S: Simd>(s: S, _header: &Self::Header<S>, _group: usize, _part: usize) -> S::F {
         s.splat(0.0)
     }
 
-    /// The `pair`th two fours of a group's weights.
-    fn weights<S: Simd>(s: S, words: &[Line], group: usize, pair: usize) -> [S::I; 2];
+    /// The `pair`th two fours of a part's weights: fours `pair` and `4 + pair` of 32 values, or `2 pair` and
+    /// `2 pair + 1` of 16.
+    fn weights<S: Simd>(s: S, words: &[Line], group: usize, part: usize, pair: usize) -> [S::I; 2];
 
-    /// Minus the weights' zero point times the sum of the group's activations.
+    /// Minus the weights' zero point times the sum of the part's activations.
     #[inline(always)]
-    fn correction(_a: &QuantBlock, _group: usize) -> i32 {
+    fn correction(_a: &QuantBlock, _part: usize) -> i32 {
         0
     }
 }
@@ -75,6 +76,16 @@ fn halves<S: Simd>(s: S, line: &Line) -> [S::F; 2] {
     [s.load_f16(&halves[0]), s.load_f16(&halves[1])]
 }
 
+#[inline(always)]
+fn four_lines<S: Simd>(s: S, lines: &[Line]) -> [S::I; 4] {
+    [
+        s.load_bytes(&lines[0]),
+        s.load_bytes(&lines[1]),
+        s.load_bytes(&lines[2]),
+        s.load_bytes(&lines[3]),
+    ]
+}
+
 /// The byte `at` of every word as a number.
 #[inline(always)]
 fn byte<S: Simd>(s: S, words: S::I, at: usize) -> S::F {
@@ -98,7 +109,6 @@ impl Format for Q4_0 {
     const WORDS: usize = 4;
     const HALF: bool = true;
     const GROUPS: usize = 1;
-    const WIDTH: usize = 32;
     type Header<S: Simd> = S::F;
 
     #[inline(always)]
@@ -106,15 +116,21 @@ impl Format for Q4_0 {
         s.load_f16(half)
     }
     #[inline(always)]
-    fn scale<S: Simd>(_s: S, header: &S::F, _group: usize) -> S::F {
+    fn scale<S: Simd>(_s: S, header: &S::F, _group: usize, _part: usize) -> S::F {
         *header
     }
     #[inline(always)]
-    fn weights<S: Simd>(s: S, words: &[Line], _group: usize, pair: usize) -> [S::I; 2] {
+    fn weights<S: Simd>(
+        s: S,
+        words: &[Line],
+        _group: usize,
+        _part: usize,
+        pair: usize,
+    ) -> [S::I; 2] {
         nibbles(s, &words[pair])
     }
     #[inline(always)]
-    fn correction(a: &QuantBlock, _group: usize) -> i32 {
+    fn correction(a: &QuantBlock, _part: usize) -> i32 {
         a.minus_8
     }
 }
@@ -124,7 +140,6 @@ pub(super) struct Q4_1;
 impl Format for Q4_1 {
     const WORDS: usize = 5;
     const GROUPS: usize = 1;
-    const WIDTH: usize = 32;
     const MINS: bool = true;
     type Header<S: Simd> = [S::F; 2];
 
@@ -133,15 +148,21 @@ impl Format for Q4_1 {
         halves(s, &words[0])
     }
     #[inline(always)]
-    fn scale<S: Simd>(_s: S, header: &[S::F; 2], _group: usize) -> S::F {
+    fn scale<S: Simd>(_s: S, header: &[S::F; 2], _group: usize, _part: usize) -> S::F {
         header[0]
     }
     #[inline(always)]
-    fn min<S: Simd>(_s: S, header: &[S::F; 2], _group: usize) -> S::F {
+    fn min<S: Simd>(_s: S, header: &[S::F; 2], _group: usize, _part: usize) -> S::F {
         header[1]
     }
     #[inline(always)]
-    fn weights<S: Simd>(s: S, words: &[Line], _group: usize, pair: usize) -> [S::I; 2] {
+    fn weights<S: Simd>(
+        s: S,
+        words: &[Line],
+        _group: usize,
+        _part: usize,
+        pair: usize,
+    ) -> [S::I; 2] {
         nibbles(s, &words[1 + pair])
     }
 }
@@ -152,7 +173,6 @@ impl Format for Q5_0 {
     const WORDS: usize = 5;
     const HALF: bool = true;
     const GROUPS: usize = 1;
-    const WIDTH: usize = 32;
     type Header<S: Simd> = S::F;
 
     #[inline(always)]
@@ -160,11 +180,17 @@ impl Format for Q5_0 {
         s.load_f16(half)
     }
     #[inline(always)]
-    fn scale<S: Simd>(_s: S, header: &S::F, _group: usize) -> S::F {
+    fn scale<S: Simd>(_s: S, header: &S::F, _group: usize, _part: usize) -> S::F {
         *header
     }
     #[inline(always)]
-    fn weights<S: Simd>(s: S, words: &[Line], _group: usize, pair: usize) -> [S::I; 2] {
+    fn weights<S: Simd>(
+        s: S,
+        words: &[Line],
+        _group: usize,
+        _part: usize,
+        pair: usize,
+    ) -> [S::I; 2] {
         or(
             s,
             nibbles(s, &words[1 + pair]),
@@ -172,8 +198,8 @@ impl Format for Q5_0 {
         )
     }
     #[inline(always)]
-    fn correction(a: &QuantBlock, _group: usize) -> i32 {
-        a.minus_16
+    fn correction(a: &QuantBlock, _part: usize) -> i32 {
+        2 * a.minus_8
     }
 }
 
@@ -182,7 +208,6 @@ pub(super) struct Q5_1;
 impl Format for Q5_1 {
     const WORDS: usize = 6;
     const GROUPS: usize = 1;
-    const WIDTH: usize = 32;
     const MINS: bool = true;
     type Header<S: Simd> = [S::F; 2];
 
@@ -191,15 +216,21 @@ impl Format for Q5_1 {
         halves(s, &words[0])
     }
     #[inline(always)]
-    fn scale<S: Simd>(_s: S, header: &[S::F; 2], _group: usize) -> S::F {
+    fn scale<S: Simd>(_s: S, header: &[S::F; 2], _group: usize, _part: usize) -> S::F {
         header[0]
     }
     #[inline(always)]
-    fn min<S: Simd>(_s: S, header: &[S::F; 2], _group: usize) -> S::F {
+    fn min<S: Simd>(_s: S, header: &[S::F; 2], _group: usize, _part: usize) -> S::F {
         header[1]
     }
     #[inline(always)]
-    fn weights<S: Simd>(s: S, words: &[Line], _group: usize, pair: usize) -> [S::I; 2] {
+    fn weights<S: Simd>(
+        s: S,
+        words: &[Line],
+        _group: usize,
+        _part: usize,
+        pair: usize,
+    ) -> [S::I; 2] {
         or(
             s,
             nibbles(s, &words[2 + pair]),
@@ -214,7 +245,6 @@ impl Format for Q8_0 {
     const WORDS: usize = 8;
     const HALF: bool = true;
     const GROUPS: usize = 1;
-    const WIDTH: usize = 32;
     const WIDE: bool = true;
     type Header<S: Simd> = S::F;
 
@@ -223,15 +253,21 @@ impl Format for Q8_0 {
         s.load_f16(half)
     }
     #[inline(always)]
-    fn scale<S: Simd>(_s: S, header: &S::F, _group: usize) -> S::F {
+    fn scale<S: Simd>(_s: S, header: &S::F, _group: usize, _part: usize) -> S::F {
         *header
     }
     #[inline(always)]
-    fn weights<S: Simd>(s: S, words: &[Line], _group: usize, pair: usize) -> [S::I; 2] {
+    fn weights<S: Simd>(
+        s: S,
+        words: &[Line],
+        _group: usize,
+        _part: usize,
+        pair: usize,
+    ) -> [S::I; 2] {
         [s.load_bytes(&words[pair]), s.load_bytes(&words[4 + pair])]
     }
     #[inline(always)]
-    fn correction(a: &QuantBlock, _group: usize) -> i32 {
+    fn correction(a: &QuantBlock, _part: usize) -> i32 {
         a.minus_128
     }
 }
@@ -251,17 +287,20 @@ impl<S: Simd> KScales<S> {
     fn new(s: S, words: &[Line]) -> KScales<S> {
         let [d, dmin] = halves(s, &words[0]);
         // The upper two bits of the groups from 4 on, above the low four.
-        let upper = |line| s.shl::<4>(bits(s, line, 6, 3));
+        let upper = [
+            s.shl::<4>(bits(s, &words[1], 6, 3)),
+            s.shl::<4>(bits(s, &words[2], 6, 3)),
+        ];
         KScales {
             d,
             minus_dmin: s.sub(s.splat(0.0), dmin),
             scales: [
                 bits(s, &words[1], 0, 63),
-                s.or(bits(s, &words[3], 0, 15), upper(&words[1])),
+                s.or(bits(s, &words[3], 0, 15), upper[0]),
             ],
             mins: [
                 bits(s, &words[2], 0, 63),
-                s.or(bits(s, &words[3], 4, 15), upper(&words[2])),
+                s.or(bits(s, &words[3], 4, 15), upper[1]),
             ],
         }
     }
@@ -280,7 +319,6 @@ pub(super) struct Q4K;
 impl Format for Q4K {
     const WORDS: usize = 36;
     const GROUPS: usize = 8;
-    const WIDTH: usize = 32;
     const MINS: bool = true;
     type Header<S: Simd> = KScales<S>;
 
@@ -289,15 +327,21 @@ impl Format for Q4K {
         KScales::new(s, words)
     }
     #[inline(always)]
-    fn scale<S: Simd>(s: S, header: &KScales<S>, group: usize) -> S::F {
+    fn scale<S: Simd>(s: S, header: &KScales<S>, group: usize, _part: usize) -> S::F {
         header.scale(s, group)
     }
     #[inline(always)]
-    fn min<S: Simd>(s: S, header: &KScales<S>, group: usize) -> S::F {
+    fn min<S: Simd>(s: S, header: &KScales<S>, group: usize, _part: usize) -> S::F {
         header.min(s, group)
     }
     #[inline(always)]
-    fn weights<S: Simd>(s: S, words: &[Line], group: usize, pair: usize) -> [S::I; 2] {
+    fn weights<S: Simd>(
+        s: S,
+        words: &[Line],
+        group: usize,
+        _part: usize,
+        pair: usize,
+    ) -> [S::I; 2] {
         let words = &words[4 + group / 2 * 8..][..8];
         let shift = 4 * (group as u32 % 2);
         [
@@ -312,7 +356,6 @@ pub(super) struct Q5K;
 impl Format for Q5K {
     const WORDS: usize = 44;
     const GROUPS: usize = 8;
-    const WIDTH: usize = 32;
     const MINS: bool = true;
     type Header<S: Simd> = KScales<S>;
 
@@ -321,15 +364,21 @@ impl Format for Q5K {
         KScales::new(s, words)
     }
     #[inline(always)]
-    fn scale<S: Simd>(s: S, header: &KScales<S>, group: usize) -> S::F {
+    fn scale<S: Simd>(s: S, header: &KScales<S>, group: usize, _part: usize) -> S::F {
         header.scale(s, group)
     }
     #[inline(always)]
-    fn min<S: Simd>(s: S, header: &KScales<S>, group: usize) -> S::F {
+    fn min<S: Simd>(s: S, header: &KScales<S>, group: usize, _part: usize) -> S::F {
         header.min(s, group)
     }
     #[inline(always)]
-    fn weights<S: Simd>(s: S, words: &[Line], group: usize, pair: usize) -> [S::I; 2] {
+    fn weights<S: Simd>(
+        s: S,
+        words: &[Line],
+        group: usize,
+        _part: usize,
+        pair: usize,
+    ) -> [S::I; 2] {
         let low = &words[12 + group / 2 * 8..][..8];
         let shift = 4 * (group as u32 % 2);
         let fifth = [
@@ -347,30 +396,22 @@ impl Format for Q5K {
     }
 }
 
-/// Where the values of a group of 16 lie in the types with halves of 128: half, run of 32, first or last 16 of it.
-#[inline(always)]
-fn place(group: usize) -> (usize, usize, usize) {
-    (group / 8, group / 2 % 4, group % 2)
-}
-
 pub(super) struct Q6K;
 
 impl Format for Q6K {
     const WORDS: usize = 52;
     const HALF: bool = true;
-    const GROUPS: usize = 16;
-    const WIDTH: usize = 16;
+    const GROUPS: usize = 8;
+    const PARTS: usize = 2;
     type Header<S: Simd> = (S::F, [S::I; 4]);
 
     #[inline(always)]
     fn header<S: Simd>(s: S, words: &[Line], half: &[u8; 2 * LANES]) -> (S::F, [S::I; 4]) {
-        (
-            s.load_f16(half),
-            std::array::from_fn(|i| s.load_bytes(&words[48 + i])),
-        )
+        (s.load_f16(half), four_lines(s, &words[48..52]))
     }
     #[inline(always)]
-    fn scale<S: Simd>(s: S, header: &(S::F, [S::I; 4]), group: usize) -> S::F {
+    fn scale<S: Simd>(s: S, header: &(S::F, [S::I; 4]), group: usize, part: usize) -> S::F {
+        let group = 2 * group + part;
         // The byte to the top of the word, and down again with its sign.
         let words = header.1[group / 4];
         let top = match group % 4 {
@@ -382,19 +423,24 @@ impl Format for Q6K {
         s.mul(header.0, s.to_f32(s.sar::<24>(top)))
     }
     #[inline(always)]
-    fn weights<S: Simd>(s: S, words: &[Line], group: usize, pair: usize) -> [S::I; 2] {
-        let (half, run, part) = place(group);
+    fn weights<S: Simd>(s: S, words: &[Line], group: usize, part: usize, pair: usize) -> [S::I; 2] {
+        let (half, run) = (group / 4, group % 4);
         let low = &words[half * 16 + run % 2 * 8 + part * 4 + 2 * pair..][..2];
         let high = &words[32 + half * 8 + part * 4 + 2 * pair..][..2];
-        let four = |i: usize| {
-            let low = bits(s, &low[i], 4 * (run as u32 / 2), 15);
-            s.or(low, s.shl::<4>(bits(s, &high[i], 2 * run as u32, 3)))
-        };
-        [four(0), four(1)]
+        let shifts = (4 * (run as u32 / 2), 2 * run as u32);
+        let low = [
+            bits(s, &low[0], shifts.0, 15),
+            bits(s, &low[1], shifts.0, 15),
+        ];
+        let high = [
+            bits(s, &high[0], shifts.1, 3),
+            bits(s, &high[1], shifts.1, 3),
+        ];
+        or(s, low, [s.shl::<4>(high[0]), s.shl::<4>(high[1])])
     }
     #[inline(always)]
-    fn correction(a: &QuantBlock, group: usize) -> i32 {
-        a.halves_minus_32[group % 2]
+    fn correction(a: &QuantBlock, part: usize) -> i32 {
+        a.halves_minus_32[part]
     }
 }
 
@@ -403,19 +449,24 @@ pub(super) struct Q3K;
 impl Format for Q3K {
     const WORDS: usize = 27;
     const HALF: bool = true;
-    const GROUPS: usize = 16;
-    const WIDTH: usize = 16;
+    const GROUPS: usize = 8;
+    const PARTS: usize = 2;
     type Header<S: Simd> = (S::F, [S::I; 3]);
 
     #[inline(always)]
     fn header<S: Simd>(s: S, words: &[Line], half: &[u8; 2 * LANES]) -> (S::F, [S::I; 3]) {
         (
             s.load_f16(half),
-            std::array::from_fn(|i| s.load_bytes(&words[24 + i])),
+            [
+                s.load_bytes(&words[24]),
+                s.load_bytes(&words[25]),
+                s.load_bytes(&words[26]),
+            ],
         )
     }
     #[inline(always)]
-    fn scale<S: Simd>(s: S, header: &(S::F, [S::I; 3]), group: usize) -> S::F {
+    fn scale<S: Simd>(s: S, header: &(S::F, [S::I; 3]), group: usize, part: usize) -> S::F {
+        let group = 2 * group + part;
         // Four low bits in the first 8 bytes, two high bits in the last 4.
         let (d, words) = header;
         let byte = 8 * (group as u32 % 4);
@@ -428,20 +479,22 @@ impl Format for Q3K {
         s.mul(*d, s.to_f32(s.sub_i32(scale, s.splat_i32(32))))
     }
     #[inline(always)]
-    fn weights<S: Simd>(s: S, words: &[Line], group: usize, pair: usize) -> [S::I; 2] {
-        let (half, run, part) = place(group);
+    fn weights<S: Simd>(s: S, words: &[Line], group: usize, part: usize, pair: usize) -> [S::I; 2] {
+        let (half, run) = (group / 4, group % 4);
         let low = &words[8 + half * 8 + part * 4 + 2 * pair..][..2];
         let third = &words[part * 4 + 2 * pair..][..2];
-        let four = |i: usize| {
-            let low = bits(s, &low[i], 2 * run as u32, 3);
-            s.or(low, s.shl::<2>(bits(s, &third[i], group as u32 / 2, 1)))
-        };
-        [four(0), four(1)]
+        let shifts = (2 * run as u32, group as u32);
+        let low = [bits(s, &low[0], shifts.0, 3), bits(s, &low[1], shifts.0, 3)];
+        let third = [
+            bits(s, &third[0], shifts.1, 1),
+            bits(s, &third[1], shifts.1, 1),
+        ];
+        or(s, low, [s.shl::<2>(third[0]), s.shl::<2>(third[1])])
     }
     #[inline(always)]
-    fn correction(a: &QuantBlock, group: usize) -> i32 {
+    fn correction(a: &QuantBlock, part: usize) -> i32 {
         // The zero point is 4.
-        a.halves_minus_32[group % 2] / 8
+        a.halves_minus_32[part] >> 3
     }
 }
 
@@ -449,30 +502,32 @@ pub(super) struct Q2K;
 
 impl Format for Q2K {
     const WORDS: usize = 21;
-    const GROUPS: usize = 16;
-    const WIDTH: usize = 16;
+    const GROUPS: usize = 8;
+    const PARTS: usize = 2;
     const MINS: bool = true;
     type Header<S: Simd> = ([S::F; 2], [S::I; 4]);
 
     #[inline(always)]
     fn header<S: Simd>(s: S, words: &[Line], _half: &[u8; 2 * LANES]) -> ([S::F; 2], [S::I; 4]) {
         let [d, dmin] = halves(s, &words[20]);
-        let scales = std::array::from_fn(|i| s.load_bytes(&words[i]));
+        let scales = four_lines(s, &words[..4]);
         ([d, s.sub(s.splat(0.0), dmin)], scales)
     }
     #[inline(always)]
-    fn scale<S: Simd>(s: S, header: &([S::F; 2], [S::I; 4]), group: usize) -> S::F {
+    fn scale<S: Simd>(s: S, header: &([S::F; 2], [S::I; 4]), group: usize, part: usize) -> S::F {
+        let group = 2 * group + part;
         let low = s.and(header.1[group / 4], s.splat_i32(0x0F0F_0F0F));
         s.mul(header.0[0], byte(s, low, group % 4))
     }
     #[inline(always)]
-    fn min<S: Simd>(s: S, header: &([S::F; 2], [S::I; 4]), group: usize) -> S::F {
+    fn min<S: Simd>(s: S, header: &([S::F; 2], [S::I; 4]), group: usize, part: usize) -> S::F {
+        let group = 2 * group + part;
         let high = s.and(s.shr::<4>(header.1[group / 4]), s.splat_i32(0x0F0F_0F0F));
         s.mul(header.0[1], byte(s, high, group % 4))
     }
     #[inline(always)]
-    fn weights<S: Simd>(s: S, words: &[Line], group: usize, pair: usize) -> [S::I; 2] {
-        let (half, run, part) = place(group);
+    fn weights<S: Simd>(s: S, words: &[Line], group: usize, part: usize, pair: usize) -> [S::I; 2] {
+        let (half, run) = (group / 4, group % 4);
         let low = &words[4 + half * 8 + part * 4 + 2 * pair..][..2];
         [
             bits(s, &low[0], 2 * run as u32, 3),

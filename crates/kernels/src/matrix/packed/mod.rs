@@ -4,11 +4,11 @@ mod format;
 mod layout;
 mod product;
 
-use super::quantized::Quantized;
+use super::quantized::{Quantized, TILE};
 use crate::memory::Buffer;
 use crate::pool::SharedMut;
-use crate::simd;
-use crate::{DType, KernelError, Pool, Tier, dequantize};
+use crate::simd::{self, LANES};
+use crate::{DType, KernelError, Pool, Tier, dequantize, scratch};
 use layout::{Layout, Line, ROWS};
 use product::Rows;
 
@@ -99,22 +99,25 @@ impl Packed {
             return;
         }
         let groups = self.rows.div_ceil(ROWS);
-        let per_task =
-            super::tiles_per_task(groups, pool.threads(), group_lines * size_of::<Line>());
+        let group_bytes = group_lines * size_of::<Line>();
+        let per_task = super::tiles_per_task(groups, pool.threads(), group_bytes, tokens > TILE);
         let out = SharedMut::new(out);
         pool.run(groups.div_ceil(per_task), |task| {
             let (first, end) = (task * per_task, groups.min((task + 1) * per_task));
-            let rows = Rows {
-                dtype: self.dtype,
-                lines: &self.lines[first * group_lines..end * group_lines],
-                group_lines,
-                blocks: self.blocks,
-                x,
-                first: first * ROWS,
-                rows: self.rows,
-                out: &out,
-            };
-            simd::run(tier, rows);
+            scratch::with((end - first) * TILE * LANES, |sums| {
+                let rows = Rows {
+                    dtype: self.dtype,
+                    lines: &self.lines[first * group_lines..end * group_lines],
+                    group_lines,
+                    blocks: self.blocks,
+                    x,
+                    first: first * ROWS,
+                    rows: self.rows,
+                    sums: sums.as_chunks_mut::<LANES>().0.as_chunks_mut::<TILE>().0,
+                    out: &out,
+                };
+                simd::run(tier, rows);
+            });
         });
     }
 }
