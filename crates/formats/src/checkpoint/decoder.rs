@@ -5,7 +5,7 @@
 use serde_json::json;
 
 use super::config::Config;
-use super::hugging_face::{Rename, Reorder};
+use super::hugging_face::{ComputedTensor, Rename, Reorder};
 use crate::Result;
 use crate::gguf::Metadata;
 
@@ -243,7 +243,7 @@ impl Scaling {
 
 /// The divisors of RoPE frequencies where the config asks for llama 3.1's scaling: low frequencies are divided by
 /// `factor`, high ones kept, those between blended.
-pub(super) fn rope_factors(config: &Config) -> Result<Vec<(String, Vec<f32>)>> {
+pub(super) fn rope_factors(config: &Config) -> Result<Vec<ComputedTensor>> {
     let Rope {
         theta,
         scaling:

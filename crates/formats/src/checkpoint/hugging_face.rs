@@ -21,7 +21,7 @@ pub(super) struct Architecture {
     /// What becomes of a tensor.
     pub(super) rename: fn(&Config, &str) -> Result<Rename>,
     /// Tensors that are computed from the config.
-    pub(super) computed: fn(&Config) -> Result<Vec<(String, Vec<f32>)>>,
+    pub(super) computed: fn(&Config) -> Result<Vec<ComputedTensor>>,
 }
 
 /// Every architecture that is translated.
@@ -32,6 +32,9 @@ const ARCHITECTURES: [&Architecture; 5] = [
     &qwen3::ARCHITECTURE,
     &bert::ARCHITECTURE,
 ];
+
+/// The name and the elements of a vector that is not stored.
+pub(super) type ComputedTensor = (String, Vec<f32>);
 
 /// What becomes of a tensor of a folder.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -268,13 +268,13 @@ impl<'de> Deserialize<'de> for Header {
                     if key == "__metadata__" {
                         let strings: Option<HashMap<String, String>> = map.next_value()?;
                         header.metadata = strings.unwrap_or_default();
-                    } else if header.tensors.contains_key(&key) {
+                        continue;
+                    }
+                    let info = map.next_value()?;
+                    if header.tensors.insert(key.clone(), info).is_some() {
                         return Err(serde::de::Error::custom(format!(
                             "tensor {key:?} occurs twice"
                         )));
-                    } else {
-                        let info = map.next_value()?;
-                        header.tensors.insert(key, info);
                     }
                 }
                 Ok(header)
