@@ -48,7 +48,8 @@ pub(crate) fn check<'a>(
 fn pieces(text: &str) -> impl Iterator<Item = &str> {
     let mut rest = text;
     std::iter::from_fn(move || {
-        let end = rest.ceil_char_boundary(PIECE);
+        let end = (PIECE..rest.len()).find(|&end| rest.is_char_boundary(end));
+        let end = end.unwrap_or(rest.len());
         let (piece, left) = rest.split_at(end);
         rest = left;
         (!piece.is_empty()).then_some(piece)

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use hearth_hub::catalog::{self, Catalog, CatalogError, Entry};
-use hearth_kernels::{Pool, Precision};
+use hearth_kernels::{KernelError, Pool, Precision};
 use hearth_llm::embedder::{Embedder, EmbedderConfig};
 use hearth_llm::engine::{Engine, EngineConfig, EngineStats, Shutdown};
 use hearth_llm::template::ChatTemplate;
@@ -344,6 +344,12 @@ impl Loader {
                     param: Some("model".into()),
                     message,
                 }
+            }
+            hearth_llm::Error::Kernel(
+                KernelError::OutOfMemory { .. } | KernelError::TooLarge { .. },
+            ) => {
+                let message = format!("model '{name}' does not fit in memory: {error}");
+                Error::InsufficientMemory { message }
             }
             other => failed(&other),
         };

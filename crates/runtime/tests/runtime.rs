@@ -173,8 +173,7 @@ async fn texts_become_vectors() {
     let empty = service
         .embed(vec![vec![]], None)
         .await
-        .err()
-        .expect("no tokens");
+        .expect_err("no tokens");
     assert!(matches!(empty, Error::InvalidInput { param: Some(param), .. } if param == "input"));
 }
 
