@@ -40,7 +40,12 @@ impl Parts {
     }
 
     fn remove(&mut self, key: &str) {
-        assert!(self.metadata.remove(key).is_some(), "no {key}");
+        assert!(self.metadata.get(key).is_some(), "no {key}");
+        let mut rest = Metadata::new(self.metadata.label());
+        for (name, value) in self.metadata.iter().filter(|(name, _)| *name != key) {
+            rest.insert(name, value.clone());
+        }
+        self.metadata = rest;
     }
 
     fn remove_tensor(&mut self, name: &str) {
