@@ -25,7 +25,7 @@ pub struct Args {
     #[arg(long, value_name = "TEXT")]
     system: Option<String>,
     /// How freely tokens are drawn: 0 always takes the most likely one.
-    #[arg(long, value_name = "T", default_value_t = 0.7)]
+    #[arg(long, value_name = "T", default_value_t = 0.7, allow_negative_numbers = true, value_parser = temperature)]
     temperature: f32,
     /// Makes answers repeatable: the same seed gives the same answer.
     #[arg(long, value_name = "N")]
@@ -41,6 +41,14 @@ pub struct Args {
     verbose: bool,
     #[command(flatten)]
     models: Models,
+}
+
+/// A temperature that can be sampled with.
+fn temperature(text: &str) -> Result<f32, String> {
+    match text.parse::<f32>() {
+        Ok(value) if value.is_finite() && value >= 0.0 => Ok(value),
+        _ => Err("give a number from 0, for example 0.7".to_owned()),
+    }
 }
 
 pub fn run(args: Args) -> Result<()> {
