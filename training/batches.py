@@ -41,7 +41,7 @@ def chunk(encoder: Encoder, seed: int, number: int, micro_tokens: int) -> list:
     Samples of like length share a batch, so that little is padded and every sample starts at position 0, as in use.
     """
     rng = random.Random(seed * 1_000_003 + number)
-    rows = encoder.encode([mix.training(rng) for _ in range(CHUNK_SAMPLES)], rng)
+    rows = encoder.encode([mix.training(rng, later=number >= mix.LATER_FROM_CHUNK) for _ in range(CHUNK_SAMPLES)], rng)
     rng.shuffle(rows)
     rows.sort(key=lambda r: (len(r[0]) + 3) // 4)
     out, start = [], 0

@@ -98,8 +98,8 @@ def held_out_dialogues(count: int) -> dict:
     """Category -> held-out samples, at most `count` for each maker; the same in every run."""
     rng = random.Random(2026)
     groups: dict = {}
-    for maker, _share in mix.MIX:
-        if maker not in (dialogue.document, skills.code):
+    for maker, *_shares in mix.MIX:
+        if maker not in (dialogue.document, skills.code, skills.sums, skills.long_echo):
             for s in mix.evaluation(rng, maker, count):
                 groups.setdefault(s.category, []).append(s)
     return groups

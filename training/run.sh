@@ -4,7 +4,7 @@
 set -eu
 here=$(cd "$(dirname "$0")" && pwd)
 work=${1:?usage: run.sh WORK_FOLDER [STEPS]}
-steps=${2:-1200}
+steps=${2:-1150}
 mkdir -p "$work"
 work=$(cd "$work" && pwd)
 

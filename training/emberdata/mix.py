@@ -5,17 +5,19 @@ import random
 from . import dialogue, facts, skills, stories, talk
 from .common import Sample, held_out
 
-# Category makers and how often each is drawn (conversations, not tokens).
+# Category makers and how often each is drawn (conversations, not tokens): in the first chunks of the training, and later,
+# when the tasks that need exact copying and reckoning take more room.
 MIX = [
-    (talk.small_talk, 9), (talk.about, 9), (talk.scope, 6),
-    (facts.single, 22), (facts.check_claim, 3), (facts.follow_up, 2.5),
-    (skills.arithmetic, 8), (skills.word_problem, 2), (skills.compare, 2.5), (skills.count, 2.5),
-    (skills.alphabet, 2.5), (skills.spell, 3), (skills.plural, 1), (skills.past, 1), (skills.word_list, 4), (skills.odd_one, 1.5),
-    (skills.echo, 8), (skills.sentiment, 1.5), (skills.make_json, 6), (skills.code, 1), (skills.complete, 1.5),
-    (stories.request, 5), (dialogue.memory, 5), (dialogue.system, 5), (dialogue.tools, 3), (dialogue.chain, 2.5), (dialogue.document, 7),
+    (talk.small_talk, 9, 7), (talk.about, 9, 8), (talk.scope, 6, 4),
+    (facts.single, 22, 16), (facts.check_claim, 3, 3), (facts.follow_up, 2.5, 2.5),
+    (skills.arithmetic, 8, 9), (skills.sums, 0, 3), (skills.word_problem, 2, 3), (skills.compare, 2.5, 3), (skills.count, 2.5, 3.5),
+    (skills.alphabet, 2.5, 3), (skills.spell, 3, 5), (skills.plural, 1, 1), (skills.past, 1, 1), (skills.word_list, 4, 5), (skills.odd_one, 1.5, 2),
+    (skills.echo, 8, 11), (skills.long_echo, 0, 5), (skills.sentiment, 1.5, 1.5), (skills.make_json, 6, 9), (skills.code, 1, 0.7), (skills.complete, 1.5, 1),
+    (stories.request, 5, 3), (dialogue.memory, 5, 7), (dialogue.system, 5, 5), (dialogue.tools, 3, 3.5), (dialogue.chain, 2.5, 1), (dialogue.document, 7, 3),
 ]
-_MAKERS = [m for m, _ in MIX]
-_SHARES = [w for _, w in MIX]
+LATER_FROM_CHUNK = 10
+_MAKERS = [row[0] for row in MIX]
+_SHARES = [[row[1] for row in MIX], [row[2] for row in MIX]]
 
 
 def with_system(rng: random.Random, sample: Sample) -> Sample:
@@ -25,10 +27,10 @@ def with_system(rng: random.Random, sample: Sample) -> Sample:
     return sample
 
 
-def training(rng: random.Random) -> Sample:
+def training(rng: random.Random, later: bool = False) -> Sample:
     """One training sample; never a held-out one."""
     while True:
-        sample = rng.choices(_MAKERS, _SHARES)[0](rng)
+        sample = rng.choices(_MAKERS, _SHARES[later])[0](rng)
         if not held_out(sample.key):
             return with_system(rng, sample)
 

@@ -250,6 +250,30 @@ def echo(rng: random.Random) -> Sample:
     return Sample("rewriting", turn(order.replace("{t}", text), answer), ("exact", answer), order + text)
 
 
+def long_echo(rng: random.Random) -> Sample:
+    """Longer runs of words that follow no rule: nothing but copying gives the answer."""
+    n = rng.randrange(4, 19)
+    kind = rng.randrange(4)
+    makers = [lambda: rng.choice(c.THINGS + c.COLOURS + c.JOBS), lambda: person(rng), lambda: str(rng.randrange(100)), lambda: rng.choice(c.THINGS) if rng.random() < 0.5 else person(rng)]
+    items = [makers[kind]() for _ in range(n)]
+    text = rng.choice([", ", " "]).join(items)
+    order = rng.choice(["Repeat this list: {t}", "Copy this: {t}", "Say this again: {t}", "Write these words again: {t}", "Repeat after me: {t}", "Repeat: {t}", "Echo: {t}"])
+    return Sample("echo", turn(order.replace("{t}", text), text), ("exact", text), order + text)
+
+
+def sums(rng: random.Random) -> Sample:
+    """Several sums in one request."""
+    rows = []
+    for _ in range(rng.randrange(2, 9)):
+        s = arithmetic(rng)
+        while " = " not in s.messages[1]["content"] or c.held_out(s.key):
+            s = arithmetic(rng)
+        rows.append(s.messages[1]["content"])
+    order = rng.choice(["Work these out: {t}", "Calculate: {t}", "Solve these sums: {t}", "What are {t}?"])
+    order = order.replace("{t}", rng.choice([", ", "; "]).join(r.split(" = ")[0] for r in rows))
+    return Sample("arithmetic", turn(order, "\n".join(rows)), ("exact", "\n".join(rows)), order)
+
+
 def plural(rng: random.Random) -> Sample:
     special = {"mouse": "mice", "child": "children", "man": "men", "woman": "women", "foot": "feet", "tooth": "teeth", "goose": "geese", "sheep": "sheep",
                "wolf": "wolves", "knife": "knives", "leaf": "leaves", "bus": "buses", "box": "boxes", "city": "cities", "baby": "babies", "fish": "fish"}
