@@ -87,7 +87,7 @@ impl Function for GeluTanh {
     #[inline(always)]
     fn apply<S: Simd>(self, s: S, x: S::F) -> S::F {
         // (1 + tanh(u)) / 2 is the logistic function of 2 u.
-        const TWICE_ROOT: f32 = 1.595_769_1;
+        const TWICE_ROOT: f32 = 1.595_769_2;
         let cubic = s.fma(s.mul(s.mul(x, x), s.splat(0.044_715)), x, x);
         s.mul(x, math::sigmoid(s, s.mul(cubic, s.splat(TWICE_ROOT))))
     }
@@ -159,8 +159,8 @@ mod tests {
             [0.0, 1.0, -1.0, 2.0, -3.0],
             [
                 0.0,
-                0.841_344_75,
-                -0.158_655_25,
+                0.841_344_7,
+                -0.158_655_26,
                 1.954_499_7,
                 -0.004_049_694,
             ],

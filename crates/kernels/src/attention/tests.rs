@@ -290,7 +290,7 @@ fn full_attention_in_every_tier() {
                 inputs,
                 heads,
                 head_dim,
-                &[0..19],
+                std::slice::from_ref(&(0..19)),
                 0.25,
                 &mut last,
             );

@@ -155,7 +155,7 @@ impl Simd for Avx2 {
         fn min(a: __m256, b: __m256) -> __m256 = _mm256_min_ps(a, b);
         fn select_negative(x: __m256, a: __m256, b: __m256) -> __m256 = _mm256_blendv_ps(b, a, x);
         fn to_bits(v: __m256) -> __m256i = _mm256_castps_si256(v);
-        fn from_bits(v: __m256i) -> __m256 = _mm256_castsi256_ps(v);
+        fn of_bits(v: __m256i) -> __m256 = _mm256_castsi256_ps(v);
         fn to_f32(v: __m256i) -> __m256 = _mm256_cvtepi32_ps(v);
         fn to_i32(v: __m256) -> __m256i = _mm256_cvtps_epi32(v);
         fn add_i32(a: __m256i, b: __m256i) -> __m256i = _mm256_add_epi32(a, b);

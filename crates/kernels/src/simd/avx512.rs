@@ -63,7 +63,7 @@ impl Simd for Avx512 {
             _mm512_mask_blend_ps(_mm512_movepi32_mask(_mm512_castps_si512(x)), b, a);
 
         fn to_bits(v: __m512) -> __m512i = _mm512_castps_si512(v);
-        fn from_bits(v: __m512i) -> __m512 = _mm512_castsi512_ps(v);
+        fn of_bits(v: __m512i) -> __m512 = _mm512_castsi512_ps(v);
         fn to_f32(v: __m512i) -> __m512 = _mm512_cvtepi32_ps(v);
         fn to_i32(v: __m512) -> __m512i = _mm512_cvtps_epi32(v);
 

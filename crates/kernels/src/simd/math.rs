@@ -41,7 +41,7 @@ pub(crate) fn exp<S: Simd>(s: S, x: S::F) -> S::F {
 /// `2^n` for exponents of normal numbers.
 #[inline(always)]
 fn power<S: Simd>(s: S, n: S::I) -> S::F {
-    s.from_bits(s.shl::<23>(s.add_i32(n, s.splat_i32(127))))
+    s.of_bits(s.shl::<23>(s.add_i32(n, s.splat_i32(127))))
 }
 
 /// `1 / (1 + exp(-x))`.

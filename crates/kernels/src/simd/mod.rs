@@ -57,7 +57,7 @@ pub(crate) trait Simd: Copy + Send + Sync + 'static {
     fn select_negative(self, x: Self::F, a: Self::F, b: Self::F) -> Self::F;
 
     fn to_bits(self, v: Self::F) -> Self::I;
-    fn from_bits(self, v: Self::I) -> Self::F;
+    fn of_bits(self, v: Self::I) -> Self::F;
     /// i32 to f32, rounded to nearest.
     fn to_f32(self, v: Self::I) -> Self::F;
     /// f32 to i32, rounded to nearest even; for numbers in i32's range.

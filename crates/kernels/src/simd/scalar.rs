@@ -98,7 +98,7 @@ impl Simd for Scalar {
         v.map(|x| x.to_bits() as i32)
     }
     #[inline(always)]
-    fn from_bits(self, v: Self::I) -> Self::F {
+    fn of_bits(self, v: Self::I) -> Self::F {
         v.map(|x| f32::from_bits(x as u32))
     }
     #[inline(always)]

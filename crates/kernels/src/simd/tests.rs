@@ -41,7 +41,7 @@ impl Kernel for All<'_> {
         f("to_f32", s.to_f32(w));
         f("sum", s.splat(s.sum(s.add(x, y))));
         f("max_lane", s.splat(s.max_lane(s.max(s.splat(-1e9), x))));
-        f("from_bits", s.from_bits(s.to_bits(x)));
+        f("from_bits", s.of_bits(s.to_bits(x)));
         let mut halves = [0; 32];
         s.store_f16(x, &mut halves);
         out.push(("store_f16", halves.to_vec()));
