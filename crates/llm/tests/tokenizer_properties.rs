@@ -2,6 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
+use hearth_formats::checkpoint::tokenizer::pre::PRE_TOKENIZERS;
 use hearth_formats::checkpoint::tokenizer::tokenizer_metadata;
 use hearth_formats::gguf::{Array, Metadata, Value};
 use hearth_llm::tokenizer::{Special, Tokenizer};
@@ -95,11 +96,11 @@ proptest! {
         };
         let mut metadata = Metadata::new("m.gguf");
         for (k, v) in keys {
-            metadata.insert(k, v);
-        }
-        match value {
-            Some(value) => metadata.insert(name, value),
-            None => { metadata.remove(&name); }
+            if k != name {
+                metadata.insert(k, v);
+            } else if let Some(value) = &value {
+                metadata.insert(k, value.clone());
+            }
         }
         match Tokenizer::from_metadata(&metadata) {
             Ok(tokenizer) => {
@@ -274,11 +275,31 @@ fn every_eos_token_ends_a_text() {
         [702, 701]
     );
     // Without our own key, the names tell.
-    metadata.remove("hearth.tokenizer.eos_token_ids");
+    let mut names_only = Metadata::new("m");
+    for (key, value) in metadata.iter() {
+        if key != "hearth.tokenizer.eos_token_ids" {
+            names_only.insert(key, value.clone());
+        }
+    }
     assert_eq!(
-        Tokenizer::from_metadata(&metadata).unwrap().eos_ids(),
+        Tokenizer::from_metadata(&names_only).unwrap().eos_ids(),
         [702, 701]
     );
+}
+
+#[test]
+fn every_named_pre_tokenizer_cuts_without_losing_text() {
+    let mut metadata = Metadata::new("m.gguf");
+    for (key, value) in tokenizer_metadata(&folder("gpt2")).unwrap() {
+        metadata.insert(key, value);
+    }
+    let text = "We'll pay 12345 €, \t\n\n  Ünïcödé Страница 漢字かな 한국어 !!?… a_b\r\n ΔΩ (x|y)   ";
+    for pre in PRE_TOKENIZERS {
+        metadata.insert("tokenizer.ggml.pre", pre.name);
+        let tokenizer = Tokenizer::from_metadata(&metadata).unwrap();
+        let tokens = tokenizer.encode(text, Special::Text).unwrap();
+        assert_eq!(tokenizer.decode(&tokens, true), text, "{}", pre.name);
+    }
 }
 
 #[test]
