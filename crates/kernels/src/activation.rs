@@ -157,13 +157,7 @@ mod tests {
         // Values of x Φ(x) from tables of the normal distribution.
         let (x, y) = (
             [0.0, 1.0, -1.0, 2.0, -3.0],
-            [
-                0.0,
-                0.841_344_7,
-                -0.158_655_26,
-                1.954_499_7,
-                -0.004_049_694,
-            ],
+            [0.0, 0.841_344_7, -0.158_655_26, 1.954_499_7, -0.004_049_694],
         );
         for tier in Tier::available() {
             let mut got = x;

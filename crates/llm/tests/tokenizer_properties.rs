@@ -293,7 +293,8 @@ fn every_named_pre_tokenizer_cuts_without_losing_text() {
     for (key, value) in tokenizer_metadata(&folder("gpt2")).unwrap() {
         metadata.insert(key, value);
     }
-    let text = "We'll pay 12345 €, \t\n\n  Ünïcödé Страница 漢字かな 한국어 !!?… a_b\r\n ΔΩ (x|y)   ";
+    let text =
+        "We'll pay 12345 €, \t\n\n  Ünïcödé Страница 漢字かな 한국어 !!?… a_b\r\n ΔΩ (x|y)   ";
     for pre in PRE_TOKENIZERS {
         metadata.insert("tokenizer.ggml.pre", pre.name);
         let tokenizer = Tokenizer::from_metadata(&metadata).unwrap();
