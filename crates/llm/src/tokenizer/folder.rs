@@ -115,7 +115,7 @@ fn check_model(files: &TokenizerFiles) -> Result<(), Error> {
     }
     if files.model_type() == "Unigram" {
         let len = model["vocab"].as_array().map_or(0, Vec::len) as u64;
-        if !model["unk_id"].as_u64().is_some_and(|id| id < len) {
+        if model["unk_id"].as_u64().is_none_or(|id| id >= len) {
             return field("model.unk_id", format!("expected an id below {len}"));
         }
     }
@@ -216,7 +216,7 @@ fn leading_u32(base64: &str) -> Option<u32> {
         };
         bits = bits << 6 | u64::from(value);
     }
-    let bytes = (base64.len() >= 6).then(|| (bits >> 4) as u32)?;
+    let bytes = (base64.len() >= 6).then_some((bits >> 4) as u32)?;
     Some(bytes.swap_bytes())
 }
 
