@@ -24,6 +24,18 @@ unsafe impl Plain for f32 {}
 // SAFETY: arrays of plain data are.
 unsafe impl<T: Plain, const N: usize> Plain for [T; N] {}
 
+/// The bytes of plain data as they lie in memory.
+pub(crate) fn bytes_of<T: Plain>(data: &[T]) -> &[u8] {
+    // SAFETY: plain data has no padding, and bytes need no alignment.
+    unsafe { std::slice::from_raw_parts(data.as_ptr().cast(), size_of_val(data)) }
+}
+
+/// The bytes of plain data, to be written.
+pub(crate) fn bytes_of_mut<T: Plain>(data: &mut [T]) -> &mut [u8] {
+    // SAFETY: as above; any bytes are a value of plain data, and the slice is borrowed for writing.
+    unsafe { std::slice::from_raw_parts_mut(data.as_mut_ptr().cast(), size_of_val(data)) }
+}
+
 /// A boxed slice at a multiple of 64 bytes, zeroed by the system where it is fresh memory.
 pub(crate) struct Buffer<T: Plain> {
     start: *mut T,

@@ -74,6 +74,37 @@ impl KvCache {
         self.layers.iter().map(KvLayer::memory_bytes).sum()
     }
 
+    /// The bytes that one block has in all layers.
+    pub fn block_bytes(&self) -> usize {
+        self.layers.iter().map(KvLayer::block_bytes).sum()
+    }
+
+    /// Overwrites `bytes` with the [`block_bytes`](Self::block_bytes) of a block, layer by layer as they lie in memory.
+    ///
+    /// # Panics
+    /// Where the block does not exist.
+    pub fn export_block(&self, block: u32, bytes: &mut Vec<u8>) {
+        bytes.clear();
+        for layer in &self.layers {
+            layer.export_block(block, bytes);
+        }
+    }
+
+    /// Overwrites a block with what [`export_block`](Self::export_block) made of one in a cache of the same model, type
+    /// and block size.
+    ///
+    /// # Panics
+    /// Where the block does not exist, or the number of bytes is not that of one.
+    pub fn import_block(&mut self, block: u32, bytes: &[u8]) {
+        assert_eq!(bytes.len(), self.block_bytes(), "bytes of a block");
+        let mut rest = bytes;
+        for layer in &mut self.layers {
+            let (part, behind) = rest.split_at(layer.block_bytes());
+            layer.import_block(block, part);
+            rest = behind;
+        }
+    }
+
     /// Copies one block's keys and values to another block, in all layers.
     ///
     /// # Panics

@@ -4,7 +4,7 @@
 //! query meets 16 keys at once; its values stay rows of a token, as they are summed. Both are padded to whole vectors.
 
 use super::element::{Element, Half};
-use crate::memory::Buffer;
+use crate::memory::{Buffer, bytes_of, bytes_of_mut};
 use crate::simd::{self, Kernel, LANES, Simd, load_part};
 use crate::{KernelError, cpu_tier};
 
@@ -94,6 +94,24 @@ impl<E: Element> Blocks<E> {
         let copy = |data: &mut [E], n: usize| data.copy_within(from * n..(from + 1) * n, to * n);
         copy(&mut self.keys, shape.kv_heads * shape.keys_len());
         copy(&mut self.values, shape.kv_heads * shape.values_len());
+    }
+
+    fn export_block(&self, shape: Shape, block: usize, out: &mut Vec<u8>) {
+        let mut append = |data: &[E], n: usize| {
+            out.extend_from_slice(bytes_of(&data[block * n..(block + 1) * n]));
+        };
+        append(&self.keys, shape.kv_heads * shape.keys_len());
+        append(&self.values, shape.kv_heads * shape.values_len());
+    }
+
+    fn import_block(&mut self, shape: Shape, block: usize, bytes: &[u8]) {
+        let (keys, values) = (
+            shape.kv_heads * shape.keys_len(),
+            shape.kv_heads * shape.values_len(),
+        );
+        let (key_bytes, value_bytes) = bytes.split_at(keys * size_of::<E>());
+        bytes_of_mut(&mut self.keys[block * keys..][..keys]).copy_from_slice(key_bytes);
+        bytes_of_mut(&mut self.values[block * values..][..values]).copy_from_slice(value_bytes);
     }
 
     fn bytes(&self) -> usize {
@@ -208,6 +226,49 @@ impl KvLayer {
             Data::F32(blocks) => blocks.copy_block(self.shape, from, to),
             Data::F16(blocks) => blocks.copy_block(self.shape, from, to),
         }
+    }
+
+    /// The bytes of one block.
+    pub fn block_bytes(&self) -> usize {
+        self.memory_bytes() / self.shape.blocks
+    }
+
+    /// Appends a block's [`block_bytes`](Self::block_bytes) to `out`, as they lie in memory: only a layer of the same
+    /// sizes and type on a machine of the same byte order understands them.
+    ///
+    /// # Panics
+    /// If there is no such block.
+    pub fn export_block(&self, block: u32, out: &mut Vec<u8>) {
+        self.check_block(block);
+        match &self.data {
+            Data::F32(blocks) => blocks.export_block(self.shape, block as usize, out),
+            Data::F16(blocks) => blocks.export_block(self.shape, block as usize, out),
+        }
+    }
+
+    /// Overwrites a block with what [`export_block`](Self::export_block) made of one.
+    ///
+    /// # Panics
+    /// If there is no such block or the number of bytes is not that of one.
+    pub fn import_block(&mut self, block: u32, bytes: &[u8]) {
+        self.check_block(block);
+        assert_eq!(
+            bytes.len(),
+            self.block_bytes(),
+            "import_block: bytes of a block"
+        );
+        match &mut self.data {
+            Data::F32(blocks) => blocks.import_block(self.shape, block as usize, bytes),
+            Data::F16(blocks) => blocks.import_block(self.shape, block as usize, bytes),
+        }
+    }
+
+    fn check_block(&self, block: u32) {
+        assert!(
+            (block as usize) < self.shape.blocks,
+            "no block {block} of {}",
+            self.shape.blocks
+        );
     }
 
     /// The bytes that the layer takes.

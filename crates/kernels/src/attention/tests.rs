@@ -249,6 +249,27 @@ fn blocks_are_copied_whole() {
 }
 
 #[test]
+fn an_exported_block_comes_back_elsewhere() {
+    let mut random = Random::new(24);
+    for dtype in [KvDType::F32, KvDType::F16] {
+        let layer = || KvLayer::new(3, 5, 2, 24, dtype).unwrap();
+        let (mut kv, mut other) = (layer(), layer());
+        let slots: Vec<u32> = (0..15).collect();
+        kv.write(&slots, &random.normals(15 * 48), &random.normals(15 * 48));
+        let mut bytes = Vec::new();
+        kv.export_block(1, &mut bytes);
+        assert_eq!(bytes.len(), kv.block_bytes());
+        assert!(bytes.iter().any(|b| *b != 0));
+        other.import_block(2, &bytes);
+        let (mut again, mut untouched) = (Vec::new(), Vec::new());
+        other.export_block(2, &mut again);
+        other.export_block(1, &mut untouched);
+        assert_eq!(again, bytes);
+        assert!(untouched.iter().all(|b| *b == 0));
+    }
+}
+
+#[test]
 fn full_attention_in_every_tier() {
     let (one, many) = (Pool::new(1), Pool::new(3));
     let mut random = Random::new(23);
