@@ -69,6 +69,10 @@ pub enum Error {
         /// The shape in the file, rows first.
         found: Vec<usize>,
     },
+
+    /// Whoever follows the load wants no more of it.
+    #[error("the load was cancelled")]
+    Cancelled,
 }
 
 /// The result of the text engine's functions.

@@ -23,6 +23,9 @@ pub mod tokenizer;
 
 pub use cache::KvCache;
 pub use error::{Error, Result};
-pub use load::{Kind, LoadOptions, kind_of, load_encoder, load_text};
+pub use load::{
+    Kind, LoadObserver, LoadOptions, Quantize, kind_of, load_encoder, load_encoder_observed,
+    load_text, load_text_observed,
+};
 pub use model::{Batch, EmbeddingInfo, EncoderModel, ModelInfo, Pooling, TextModel};
 pub use models::{Scratch, TextEncoder};

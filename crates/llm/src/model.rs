@@ -34,6 +34,8 @@ pub struct ModelInfo {
     pub parameters: u64,
     /// Bytes of all weights as stored in the checkpoint.
     pub weight_bytes: u64,
+    /// Bytes that the weights take in memory, pages of a mapped file that they are read from among them.
+    pub memory_bytes: u64,
     /// The type that most weight bytes are stored in, for example `Q4_K`.
     pub quantization: String,
     /// How sequence vectors are made, for models that are made for embeddings.

@@ -359,6 +359,7 @@ impl Loader {
         let tokenizer = Arc::new(tokenizer);
         let options = LoadOptions {
             precision: self.config.precision,
+            ..LoadOptions::default()
         };
         let pool = Arc::clone(&self.pool);
         let preparation = self.preparation.clone();

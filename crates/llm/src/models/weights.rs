@@ -4,14 +4,15 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use hearth_formats::checkpoint::MAX_SEQ_LENGTH_KEY;
+use hearth_formats::quant::quantize;
 use hearth_formats::{Checkpoint, Tensor};
 use hearth_kernels::{
-    Activations, Bytes, DType, Matrix, Pool, Precision, add_bias, dequantize, matmul,
+    Activations, Bytes, DType, KernelError, Matrix, Pool, add_bias, dequantize, matmul,
 };
 
 use super::scratch::sized;
 use crate::error::{Error, Result};
-use crate::load::LoadOptions;
+use crate::load::{LoadObserver, LoadOptions};
 use crate::model::{EmbeddingInfo, ModelInfo};
 
 /// Sizes beyond this are mistakes or malice: no tensor dimension and no context comes near it, and products of two of
@@ -23,10 +24,15 @@ pub(crate) struct Reader<'a> {
     checkpoint: &'a Checkpoint,
     architecture: &'a str,
     pool: Arc<Pool>,
-    precision: Precision,
+    options: LoadOptions,
+    observer: &'a dyn LoadObserver,
     taken: BTreeSet<String>,
     /// Bytes of the tensors taken, by type.
     bytes_by_dtype: BTreeMap<&'static str, u64>,
+    /// Bytes of the tensors taken, all but the one at hand.
+    loaded: u64,
+    /// Bytes that what was made of them takes.
+    memory: u64,
 }
 
 /// The sizes that every transformer has.
@@ -42,14 +48,22 @@ pub(crate) struct Sizes {
 }
 
 impl<'a> Reader<'a> {
-    pub fn new(checkpoint: &'a Checkpoint, pool: Arc<Pool>, options: LoadOptions) -> Reader<'a> {
+    pub fn new(
+        checkpoint: &'a Checkpoint,
+        pool: Arc<Pool>,
+        options: LoadOptions,
+        observer: &'a dyn LoadObserver,
+    ) -> Reader<'a> {
         Reader {
             checkpoint,
             architecture: checkpoint.architecture(),
             pool,
-            precision: options.precision,
+            options,
+            observer,
             taken: BTreeSet::new(),
             bytes_by_dtype: BTreeMap::new(),
+            loaded: 0,
+            memory: 0,
         }
     }
 
@@ -181,6 +195,8 @@ impl<'a> Reader<'a> {
     }
 
     fn optional_tensor(&mut self, name: &str, shape: &[usize]) -> Result<Option<Tensor>> {
+        // The tensor before has been put into its place.
+        self.tell_observer()?;
         let Some(tensor) = self.checkpoint.tensor(name)? else {
             return Ok(None);
         };
@@ -198,27 +214,47 @@ impl<'a> Reader<'a> {
         Ok(Some(tensor))
     }
 
+    /// Tells the observer what has been put into memory.
+    fn tell_observer(&mut self) -> Result<()> {
+        let loaded = self.bytes_by_dtype.values().sum();
+        if loaded > self.loaded {
+            self.loaded = loaded;
+            if !self.observer.loaded(loaded) {
+                return Err(Error::Cancelled);
+            }
+        }
+        Ok(())
+    }
+
     /// A vector of `len` values in single precision.
     pub fn vector(&mut self, name: &str, len: usize) -> Result<Vec<f32>> {
-        Ok(self.tensor(name, &[len])?.to_f32())
+        let vector = self.tensor(name, &[len])?.to_f32();
+        self.memory += size_of_val(&vector[..]) as u64;
+        Ok(vector)
     }
 
     /// As [`Reader::vector`], where the checkpoint may do without.
     pub fn optional_vector(&mut self, name: &str, len: usize) -> Result<Option<Vec<f32>>> {
-        Ok(self.optional_tensor(name, &[len])?.map(|t| t.to_f32()))
+        let vector = self.optional_tensor(name, &[len])?.map(|t| t.to_f32());
+        self.memory += vector.as_ref().map_or(0, |v| size_of_val(&v[..])) as u64;
+        Ok(vector)
     }
 
     /// A weight matrix `[rows, cols]`, that is `[outputs, inputs]`.
     pub fn matrix(&mut self, name: &str, rows: usize, cols: usize) -> Result<Matrix> {
+        self.matrix_of(name, rows, cols, false)
+    }
+
+    fn matrix_of(&mut self, name: &str, rows: usize, cols: usize, is_head: bool) -> Result<Matrix> {
         let Tensor { dtype, bytes, .. } = self.tensor(name, &[rows, cols])?;
-        Ok(Matrix::new(
-            &self.pool,
-            dtype,
-            rows,
-            cols,
-            bytes,
-            self.precision,
-        )?)
+        let quantize = self.options.quantize;
+        let (dtype, bytes) = match quantize.and_then(|q| q.target(dtype, cols, is_head)) {
+            Some(target) => (target, requantize(&self.pool, dtype, &bytes, cols, target)?),
+            None => (dtype, bytes),
+        };
+        let matrix = Matrix::new(&self.pool, dtype, rows, cols, bytes, self.options.precision)?;
+        self.memory += matrix.memory_bytes() as u64;
+        Ok(matrix)
     }
 
     /// The affine map `{name}.weight` `[outputs, inputs]`, with `{name}.bias` where there is one.
@@ -265,6 +301,7 @@ impl<'a> Reader<'a> {
     /// The embeddings `[count, width]` under `name`.
     pub fn table(&mut self, name: &str, count: usize, width: usize) -> Result<Embedding> {
         let Tensor { dtype, bytes, .. } = self.tensor(name, &[count, width])?;
+        self.memory += bytes.len() as u64;
         Ok(Embedding {
             dtype,
             bytes,
@@ -288,7 +325,7 @@ impl<'a> Reader<'a> {
             Some(_) => "output.weight",
             None => "token_embd.weight",
         };
-        self.matrix(name, vocab_size, hidden_size)
+        self.matrix_of(name, vocab_size, hidden_size, true)
     }
 
     /// Closes the checkpoint and describes the model.
@@ -296,11 +333,12 @@ impl<'a> Reader<'a> {
     /// # Errors
     /// Where a tensor was not taken: the model would compute something else than its makers meant.
     pub fn finish(
-        self,
+        mut self,
         sizes: &Sizes,
         vocab_size: usize,
         embedding: Option<EmbeddingInfo>,
     ) -> Result<ModelInfo> {
+        self.tell_observer()?;
         let taken = &self.taken;
         if let Some(name) = self
             .checkpoint
@@ -340,10 +378,36 @@ impl<'a> Reader<'a> {
             head_dim: sizes.head_dim,
             parameters: self.checkpoint.parameters(),
             weight_bytes: self.checkpoint.weight_bytes(),
+            memory_bytes: self.memory,
             quantization: quantization.to_owned(),
             embedding,
         })
     }
+}
+
+/// The rows of a matrix, `[rows, cols]`, as blocks of another type; the stored ones are released.
+fn requantize(pool: &Pool, from: DType, stored: &Bytes, cols: usize, to: DType) -> Result<Bytes> {
+    let row_bytes = |dtype: DType| dtype.bytes_for(cols).filter(|&bytes| bytes > 0);
+    let (Some(old), Some(new)) = (row_bytes(from), row_bytes(to)) else {
+        // The matrix will say what is wrong with its rows.
+        return Ok(stored.clone());
+    };
+    let bytes = stored.len() / old * new;
+    let mut blocks = Vec::new();
+    blocks
+        .try_reserve_exact(bytes)
+        .map_err(|_| KernelError::OutOfMemory {
+            what: format!("a matrix quantized to {to}"),
+            bytes,
+        })?;
+    blocks.resize(bytes, 0);
+    pool.for_each_chunk(&mut blocks, new, |row, blocks| {
+        let mut values = vec![0.0; cols];
+        dequantize(from, &stored[row * old..][..old], &mut values);
+        quantize(to, &values, blocks);
+    });
+    stored.release();
+    Ok(Bytes::from(blocks))
 }
 
 /// A value that makes no sense under its key.

@@ -24,6 +24,7 @@ pub fn load(name: &str, threads: usize) -> Arc<dyn TextModel> {
     let checkpoint = Checkpoint::open(&fixture(name)).unwrap();
     let options = LoadOptions {
         precision: Precision::F32,
+        quantize: None,
     };
     load_text(&checkpoint, Arc::new(Pool::new(threads)), options).unwrap()
 }

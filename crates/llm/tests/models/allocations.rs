@@ -85,7 +85,15 @@ fn a_warm_decode_loop_allocates_nothing() {
         let checkpoint = Checkpoint::open(&path).expect("a checkpoint");
         for precision in [Precision::F32, Precision::Int8] {
             let pool = Arc::new(Pool::new(1));
-            let model = load_text(&checkpoint, pool, LoadOptions { precision }).expect("a model");
+            let model = load_text(
+                &checkpoint,
+                pool,
+                LoadOptions {
+                    precision,
+                    quantize: None,
+                },
+            )
+            .expect("a model");
             let allocations = allocations_of(&model, KvDType::F16);
             assert_eq!(allocations, 0, "wide llama {dtype} {precision:?}");
         }

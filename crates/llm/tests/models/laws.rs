@@ -25,7 +25,15 @@ fn models() -> Vec<Twice> {
     let twice = |name: String, checkpoint: &Checkpoint, precision| {
         let load = |threads| {
             let pool = Arc::new(Pool::new(threads));
-            load_text(checkpoint, pool, LoadOptions { precision }).expect("a model")
+            load_text(
+                checkpoint,
+                pool,
+                LoadOptions {
+                    precision,
+                    quantize: None,
+                },
+            )
+            .expect("a model")
         };
         Twice {
             name,
@@ -186,7 +194,15 @@ fn integer_products_stay_near_the_exact_ones() {
         let checkpoint = Checkpoint::open(&path).expect("a checkpoint");
         let [exact, int8] = [Precision::F32, Precision::Int8].map(|precision| {
             let pool = Arc::new(Pool::new(2));
-            let model = load_text(&checkpoint, pool, LoadOptions { precision }).expect("a model");
+            let model = load_text(
+                &checkpoint,
+                pool,
+                LoadOptions {
+                    precision,
+                    quantize: None,
+                },
+            )
+            .expect("a model");
             logits_of(&model, &some_tokens(8, 30, &model)).concat()
         });
         let dot =

@@ -6,6 +6,7 @@ mod allocations;
 mod embeddings;
 mod hostile;
 mod laws;
+mod loading;
 mod minilm;
 mod parity;
 mod support;

@@ -26,6 +26,7 @@ pub const TEXT_MODELS: [&str; 11] = [
 
 pub const EXACT: LoadOptions = LoadOptions {
     precision: Precision::F32,
+    quantize: None,
 };
 
 pub fn fixture(name: &str) -> PathBuf {
