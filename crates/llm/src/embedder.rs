@@ -6,15 +6,12 @@
 //! shares its batch ([`EncoderModel::encode`]).
 
 use std::collections::VecDeque;
-use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::mpsc::{Receiver, RecvError, Sender, TryRecvError, channel};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::thread::JoinHandle;
 use std::time::Instant;
 
 use tokio::sync::oneshot;
 
-use crate::engine::{EngineError, Gate, Permit, Shutdown, Status, panic_message};
+use crate::engine::{ComputeThread, EngineError, Gate, Permit, Shutdown, Work};
 use crate::model::EncoderModel;
 use crate::models::Scratch;
 
@@ -53,8 +50,7 @@ pub struct EmbedderStats {
 
 /// An encoder at work. Dropping it aborts what is under way.
 pub struct Embedder {
-    commands: Sender<Command>,
-    thread: Mutex<Option<JoinHandle<()>>>,
+    thread: ComputeThread<Request>,
     gate: Arc<Gate>,
     stats: Arc<Mutex<EmbedderStats>>,
     vocab_size: usize,
@@ -63,16 +59,13 @@ pub struct Embedder {
 
 type Answer = Result<Vec<Vec<f32>>, EngineError>;
 
-enum Command {
-    Embed(Request),
-    Shutdown(Shutdown),
-}
-
 struct Request {
     inputs: Vec<Vec<u32>>,
-    /// Inputs before this one are computed, or in the batch under way.
-    taken: usize,
+    /// Inputs before this one are computed.
+    computed: usize,
     vectors: Vec<Vec<f32>>,
+    /// Why it cannot be answered.
+    failure: Option<EngineError>,
     deadline: Option<Instant>,
     answer: oneshot::Sender<Answer>,
     _permit: Permit,
@@ -99,29 +92,20 @@ impl Embedder {
         }
         let gate = Arc::new(Gate::new(config.queue_limit));
         let stats = Arc::new(Mutex::new(EmbedderStats::default()));
-        let (commands, receiver) = channel();
         let vocab_size = model.info().vocab_size;
         let context_length = model.info().context_length;
         let worker = Worker {
             model,
             gate: Arc::clone(&gate),
-            commands: receiver,
             max_batch_tokens: config.max_batch_tokens,
             waiting: VecDeque::new(),
-            draining: false,
             scratch: Scratch::default(),
             stats: EmbedderStats::default(),
             published: Arc::clone(&stats),
         };
-        let thread = std::thread::Builder::new()
-            .name("embedder".into())
-            .spawn(move || worker.run())
-            .map_err(|error| EngineError::Start {
-                message: format!("the embedder's thread: {error}"),
-            })?;
+        let thread = ComputeThread::start("embedder", Arc::clone(&gate), worker)?;
         Ok(Self {
-            commands,
-            thread: Mutex::new(Some(thread)),
+            thread,
             gate,
             stats,
             vocab_size,
@@ -169,15 +153,14 @@ impl Embedder {
         let request = Request {
             vectors: Vec::with_capacity(inputs.len()),
             inputs,
-            taken: 0,
+            computed: 0,
+            failure: None,
             deadline,
             answer: sender,
             _permit: permit,
         };
-        match self.commands.send(Command::Embed(request)) {
-            Ok(()) => Ok(answer),
-            Err(_) => Err(self.gate.stopped()),
-        }
+        self.thread.submit(request)?;
+        Ok(answer)
     }
 
     fn validate(&self, inputs: &[Vec<u32>]) -> Result<(), EngineError> {
@@ -230,98 +213,49 @@ impl Embedder {
 
     /// Takes no more requests and ends the thread as told; blocks until it has ended.
     pub fn shutdown(&self, how: Shutdown) {
-        self.gate.close();
-        // Where the thread has ended there is nothing to tell it.
-        let _ = self.commands.send(Command::Shutdown(how));
-        let mut thread = self.thread.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(thread) = thread.take() {
-            // The thread catches the model's panics and tells of them by its status.
-            let _ = thread.join();
-        }
-    }
-}
-
-impl Drop for Embedder {
-    fn drop(&mut self) {
-        self.shutdown(Shutdown::Abort);
+        self.thread.shutdown(how);
     }
 }
 
 struct Worker {
     model: Arc<dyn EncoderModel>,
     gate: Arc<Gate>,
-    commands: Receiver<Command>,
     max_batch_tokens: usize,
     /// Requests with inputs left, the next to be served first.
     waiting: VecDeque<Request>,
-    draining: bool,
     scratch: Scratch,
     stats: EmbedderStats,
     published: Arc<Mutex<EmbedderStats>>,
 }
 
-impl Worker {
-    fn run(mut self) {
-        let result = catch_unwind(AssertUnwindSafe(|| self.work()));
-        let (status, error) = match result {
-            Ok(()) => (Status::ShutDown, EngineError::ShuttingDown),
-            Err(panic) => {
-                let message = panic_message(&*panic);
-                tracing::error!(message, "the embedder's thread panicked");
-                let error = EngineError::Unhealthy {
-                    message: message.clone(),
-                };
-                (Status::Failed(message), error)
-            }
-        };
-        // First the status, so that nobody submits to a thread that is about to be gone; then
-        // those who did before.
-        self.gate.set_status(status);
-        while let Ok(command) = self.commands.try_recv() {
-            if let Command::Embed(request) = command {
-                self.waiting.push_back(request);
-            }
+impl Work for Worker {
+    type Request = Request;
+
+    fn take_in(&mut self, request: Request) {
+        self.waiting.push_back(request);
+    }
+
+    fn is_idle(&self) -> bool {
+        self.waiting.is_empty()
+    }
+
+    fn step(&mut self) {
+        self.end_checked();
+        if !self.waiting.is_empty() {
+            self.batch();
         }
+        self.publish();
+    }
+
+    fn end(&mut self, error: &EngineError) {
         for request in std::mem::take(&mut self.waiting) {
             request.answer(Err(error.clone()));
         }
         self.publish();
     }
+}
 
-    fn work(&mut self) {
-        while self.take_commands() {
-            self.end_checked();
-            if !self.waiting.is_empty() {
-                self.batch();
-            }
-            self.publish();
-        }
-    }
-
-    /// Takes what was sent, waiting for something where there is nothing else to do. False where
-    /// the thread is to end.
-    fn take_commands(&mut self) -> bool {
-        loop {
-            let command = match self.waiting.is_empty() {
-                true if self.draining => return false,
-                true => match self.commands.recv() {
-                    Ok(command) => command,
-                    Err(RecvError) => return false,
-                },
-                false => match self.commands.try_recv() {
-                    Ok(command) => command,
-                    Err(TryRecvError::Empty) => return true,
-                    Err(TryRecvError::Disconnected) => return false,
-                },
-            };
-            match command {
-                Command::Embed(request) => self.waiting.push_back(request),
-                Command::Shutdown(Shutdown::Abort) => return false,
-                Command::Shutdown(Shutdown::Drain) => self.draining = true,
-            }
-        }
-    }
-
+impl Worker {
     /// Drops those whose caller went away or whose deadline passed.
     fn end_checked(&mut self) {
         let now = Instant::now();
@@ -339,89 +273,82 @@ impl Worker {
         }
     }
 
-    /// Computes a batch of inputs, one of each request in turn.
-    fn batch(&mut self) {
-        let mut requests: Vec<Request> = std::mem::take(&mut self.waiting).into();
-        // The request of each input of the batch.
-        let mut owners = Vec::new();
-        let mut sequences: Vec<&[u32]> = Vec::new();
+    /// The next batch, one input of each request in turn: which request and which of its inputs. And the request whose
+    /// turn it is after that.
+    fn choose(&self) -> (Vec<(usize, usize)>, usize) {
+        let mut chosen = Vec::new();
         let mut tokens = 0;
-        // Where the next batch begins.
-        let mut next = 0;
-        'full: loop {
-            let before = owners.len();
-            for (index, request) in requests.iter().enumerate() {
-                let taken = owners.iter().filter(|&&owner| owner == index).count();
-                let Some(input) = request.inputs.get(request.taken + taken) else {
+        for round in 0.. {
+            let before = chosen.len();
+            for (index, request) in self.waiting.iter().enumerate() {
+                let number = request.computed + round;
+                let Some(input) = request.inputs.get(number) else {
                     continue;
                 };
                 if tokens > 0 && tokens + input.len() > self.max_batch_tokens {
-                    next = index;
-                    break 'full;
+                    return (chosen, index);
                 }
                 tokens += input.len();
-                owners.push(index);
-                sequences.push(input);
+                chosen.push((index, number));
             }
-            if owners.len() == before {
+            if chosen.len() == before {
                 break;
             }
         }
-        let result = self.model.encode(&sequences, &mut self.scratch);
+        (chosen, 0)
+    }
+
+    /// Computes a batch of inputs. The requests stay where they are meanwhile, so that a panic of
+    /// the model drops none of them.
+    fn batch(&mut self) {
+        let (chosen, next) = self.choose();
+        let inputs = chosen.iter().map(|&(r, i)| &self.waiting[r].inputs[i][..]);
+        let inputs: Vec<&[u32]> = inputs.collect();
+        let tokens: usize = inputs.iter().map(|input| input.len()).sum();
+        let result = self.model.encode(&inputs, &mut self.scratch);
         self.stats.batches += 1;
-        self.stats.inputs += sequences.len() as u64;
+        self.stats.inputs += inputs.len() as u64;
         self.stats.tokens += tokens as u64;
-        let result = result.map_err(|error| EngineError::Compute {
-            message: error.to_string(),
-        });
-        let lengths: Vec<usize> = sequences.iter().map(|s| s.len()).collect();
-        let mut failures: Vec<Option<EngineError>> = vec![None; requests.len()];
         let hidden_size = self.model.info().hidden_size;
-        for (i, &owner) in owners.iter().enumerate() {
-            requests[owner].taken += 1;
+        for (row, (index, number)) in chosen.into_iter().enumerate() {
+            let request = &mut self.waiting[index];
+            request.computed = number + 1;
             let vector = match &result {
-                Ok(vectors) => &vectors[i * hidden_size..(i + 1) * hidden_size],
+                Ok(vectors) => &vectors[row * hidden_size..(row + 1) * hidden_size],
                 Err(error) => {
-                    failures[owner] = Some(error.clone());
+                    let message = error.to_string();
+                    request.failure = Some(EngineError::Compute { message });
                     continue;
                 }
             };
             if vector.iter().all(|v| v.is_finite()) {
-                requests[owner].vectors.push(vector.to_vec());
+                request.vectors.push(vector.to_vec());
             } else {
-                let position = lengths[i] - 1;
-                failures[owner] = Some(EngineError::NotFinite { position });
+                let position = request.inputs[number].len() - 1;
+                request.failure = Some(EngineError::NotFinite { position });
             }
         }
-        self.deal_out(requests, failures, next);
+        self.deal_out(next);
     }
 
     /// Answers the requests that are complete or failed; the others wait on, `next` first.
-    fn deal_out(
-        &mut self,
-        requests: Vec<Request>,
-        failures: Vec<Option<EngineError>>,
-        next: usize,
-    ) {
-        let now = Instant::now();
-        let count = requests.len();
-        let mut rest: Vec<(usize, Request)> = Vec::new();
+    fn deal_out(&mut self, next: usize) {
+        self.waiting.rotate_left(next);
         let mut done = Vec::new();
-        for (index, (mut request, failure)) in requests.into_iter().zip(failures).enumerate() {
-            if let Some(error) = failure {
-                done.push((request, Err(error)));
-            } else if request.taken == request.inputs.len() {
-                let vectors = std::mem::take(&mut request.vectors);
-                done.push((request, Ok(vectors)));
-            } else {
-                rest.push(((index + count - next) % count, request));
+        for request in std::mem::take(&mut self.waiting) {
+            match request.failure.is_some() || request.computed == request.inputs.len() {
+                true => done.push(request),
+                false => self.waiting.push_back(request),
             }
         }
-        rest.sort_by_key(|&(turn, _)| turn);
-        self.waiting = rest.into_iter().map(|(_, request)| request).collect();
         // First, so that a caller that has the answer finds it counted.
         self.publish();
-        for (request, answer) in done {
+        let now = Instant::now();
+        for mut request in done {
+            let answer = match request.failure.take() {
+                Some(error) => Err(error),
+                None => Ok(std::mem::take(&mut request.vectors)),
+            };
             request.answer(answer);
             self.gate.note_end(now);
         }

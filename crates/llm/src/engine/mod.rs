@@ -22,11 +22,10 @@ mod scheduler;
 mod sequence;
 mod stats;
 mod stop;
+mod thread;
 mod worker;
 
-use std::sync::mpsc::{Sender, channel};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::thread::JoinHandle;
 use std::time::Instant;
 
 use tokio::sync::mpsc::unbounded_channel;
@@ -44,8 +43,8 @@ use crate::tokenizer::Tokenizer;
 use answer::Answer;
 pub(crate) use gate::{Gate, Permit, Status};
 use scheduler::Scheduler;
-pub(crate) use worker::panic_message;
-use worker::{Command, Submission, Worker};
+pub(crate) use thread::{ComputeThread, Work};
+use worker::{Submission, Worker};
 
 /// How an engine ends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -58,8 +57,7 @@ pub enum Shutdown {
 
 /// A model at work. Dropping it aborts what is under way.
 pub struct Engine {
-    commands: Sender<Command>,
-    thread: Mutex<Option<JoinHandle<()>>>,
+    thread: ComputeThread<Box<Submission>>,
     gate: Arc<Gate>,
     stats: Arc<Mutex<EngineStats>>,
     tokenizer: Arc<Tokenizer>,
@@ -95,7 +93,6 @@ impl Engine {
             config.max_sequences.saturating_add(config.queue_limit),
         ));
         let stats = Arc::new(Mutex::new(EngineStats::default()));
-        let (commands, receiver) = channel();
         let scheduler = Scheduler::new(
             blocks,
             config.block_size,
@@ -105,21 +102,14 @@ impl Engine {
         let worker = Worker::new(
             model,
             Arc::clone(&gate),
-            receiver,
             scheduler,
             cache,
             config.priority_step,
             Arc::clone(&stats),
         );
-        let thread = std::thread::Builder::new()
-            .name("engine".into())
-            .spawn(move || worker.run())
-            .map_err(|error| EngineError::Start {
-                message: format!("the engine's thread: {error}"),
-            })?;
+        let thread = ComputeThread::start("engine", Arc::clone(&gate), worker)?;
         Ok(Self {
-            commands,
-            thread: Mutex::new(Some(thread)),
+            thread,
             gate,
             stats,
             tokenizer,
@@ -159,10 +149,7 @@ impl Engine {
             submitted,
             answer,
         };
-        let command = Command::Submit(Box::new(submission));
-        if self.send(command).is_err() {
-            return Err(self.gate.stopped());
-        }
+        self.thread.submit(Box::new(submission))?;
         Ok(Generation::new(events, Arc::clone(&self.gate), seed))
     }
 
@@ -193,23 +180,6 @@ impl Engine {
     /// Takes no more requests and ends the thread as told; blocks until it has ended. A later call
     /// may turn [`Shutdown::Drain`] into [`Shutdown::Abort`].
     pub fn shutdown(&self, how: Shutdown) {
-        self.gate.close();
-        // Where the thread has ended there is nothing to tell it.
-        let _ = self.send(Command::Shutdown(how));
-        let mut thread = self.thread.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(thread) = thread.take() {
-            // The thread catches the model's panics and tells of them by its status.
-            let _ = thread.join();
-        }
-    }
-
-    fn send(&self, command: Command) -> Result<(), ()> {
-        self.commands.send(command).map_err(|_| ())
-    }
-}
-
-impl Drop for Engine {
-    fn drop(&mut self) {
-        self.shutdown(Shutdown::Abort);
+        self.thread.shutdown(how);
     }
 }

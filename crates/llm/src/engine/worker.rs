@@ -1,8 +1,5 @@
 //! The engine's thread: takes requests in, computes steps, hands tokens out.
 
-use std::any::Any;
-use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::mpsc::{Receiver, RecvError, TryRecvError};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -12,7 +9,8 @@ use super::answer::{Answer, End};
 use super::event::TokenLogprobs;
 use super::scheduler::{Scheduler, Step};
 use super::sequence::{Rank, Sequence};
-use super::{EngineError, EngineStats, Gate, Shutdown, Status};
+use super::thread::Work;
+use super::{EngineError, EngineStats, Gate};
 use crate::cache::KvCache;
 use crate::model::{Batch, TextModel};
 use crate::models::Scratch;
@@ -20,12 +18,6 @@ use crate::sampling::{Sampler, score};
 
 /// Rows whose logits are computed at a time; bounds their memory where a prompt is scored.
 const LOGITS_ROWS: usize = 32;
-
-/// What the engine's handle asks of its thread.
-pub(super) enum Command {
-    Submit(Box<Submission>),
-    Shutdown(Shutdown),
-}
 
 /// An admitted request.
 pub(super) struct Submission {
@@ -68,14 +60,12 @@ struct Job<'a> {
 pub(super) struct Worker {
     model: Arc<dyn TextModel>,
     gate: Arc<Gate>,
-    commands: Receiver<Command>,
     scheduler: Scheduler<Answer>,
     cache: KvCache,
     priority_step: Duration,
     /// Ranks count from here.
     origin: Instant,
     admitted: u64,
-    draining: bool,
     stats: EngineStats,
     published: Arc<Mutex<EngineStats>>,
     scratch: Scratch,
@@ -98,114 +88,28 @@ impl Worker {
     pub fn new(
         model: Arc<dyn TextModel>,
         gate: Arc<Gate>,
-        commands: Receiver<Command>,
         scheduler: Scheduler<Answer>,
         cache: KvCache,
         priority_step: Duration,
         published: Arc<Mutex<EngineStats>>,
     ) -> Self {
-        Self {
+        let mut worker = Self {
             model,
             gate,
-            commands,
             scheduler,
             cache,
             priority_step,
             origin: Instant::now(),
             admitted: 0,
-            draining: false,
             stats: EngineStats::default(),
             published,
             scratch: Scratch::default(),
             rows: Rows::default(),
             hidden: Vec::new(),
             logits: Vec::new(),
-        }
-    }
-
-    /// Works until it is told to shut down, or its handle is gone, or the model panics.
-    pub fn run(mut self) {
-        self.publish();
-        let result = catch_unwind(AssertUnwindSafe(|| self.work()));
-        let (status, error) = match result {
-            Ok(()) => (Status::ShutDown, EngineError::ShuttingDown),
-            Err(panic) => {
-                let message = panic_message(&*panic);
-                tracing::error!(message, "the engine's thread panicked");
-                let error = EngineError::Unhealthy {
-                    message: message.clone(),
-                };
-                (Status::Failed(message), error)
-            }
         };
-        // First the status, so that nobody submits to a thread that is about to be gone; then
-        // those who did before.
-        self.gate.set_status(status);
-        while let Ok(command) = self.commands.try_recv() {
-            if let Command::Submit(submission) = command {
-                self.take_in(*submission);
-            }
-        }
-        self.end_all(&error);
-        self.publish();
-    }
-
-    fn work(&mut self) {
-        loop {
-            if !self.take_commands() {
-                return;
-            }
-            self.end_checked();
-            if !self.scheduler.is_idle() {
-                self.step();
-            }
-            self.publish();
-        }
-    }
-
-    /// Takes what was sent, waiting for something where there is nothing else to do. False where
-    /// the thread is to end.
-    fn take_commands(&mut self) -> bool {
-        loop {
-            let command = match self.scheduler.is_idle() {
-                true if self.draining => return false,
-                true => match self.commands.recv() {
-                    Ok(command) => command,
-                    Err(RecvError) => return false,
-                },
-                false => match self.commands.try_recv() {
-                    Ok(command) => command,
-                    Err(TryRecvError::Empty) => return true,
-                    Err(TryRecvError::Disconnected) => return false,
-                },
-            };
-            match command {
-                Command::Submit(submission) => self.take_in(*submission),
-                Command::Shutdown(Shutdown::Abort) => return false,
-                Command::Shutdown(Shutdown::Drain) => self.draining = true,
-            }
-        }
-    }
-
-    fn take_in(&mut self, submission: Submission) {
-        let arrival = submission.submitted.saturating_duration_since(self.origin);
-        let rank = Rank::new(
-            arrival,
-            submission.priority,
-            self.priority_step,
-            self.admitted,
-        );
-        self.admitted += 1;
-        let mut sequence = Sequence::new(
-            rank,
-            submission.priority,
-            submission.prompt,
-            submission.answer,
-        );
-        if let Some(position) = sequence.work.next_score() {
-            sequence.match_limit = position;
-        }
-        self.scheduler.add(sequence);
+        worker.publish();
+        worker
     }
 
     /// Drops those whose caller went away or whose deadline passed.
@@ -216,14 +120,6 @@ impl Worker {
             sequence.work.ended()
         });
         self.close(ended, now);
-    }
-
-    fn end_all(&mut self, error: &EngineError) {
-        let ended = self.scheduler.remove(|sequence| {
-            sequence.work.fail(error.clone());
-            true
-        });
-        self.close(ended, Instant::now());
     }
 
     fn close(&mut self, ended: Vec<Sequence<Answer>>, now: Instant) {
@@ -246,7 +142,7 @@ impl Worker {
     }
 
     /// Computes one step and deals out what comes of it.
-    fn step(&mut self) {
+    fn compute(&mut self) {
         let step = self.scheduler.schedule();
         let now = Instant::now();
         for slice in &step.slices {
@@ -410,6 +306,52 @@ impl Worker {
     }
 }
 
+impl Work for Worker {
+    type Request = Box<Submission>;
+
+    fn take_in(&mut self, submission: Box<Submission>) {
+        let arrival = submission.submitted.saturating_duration_since(self.origin);
+        let rank = Rank::new(
+            arrival,
+            submission.priority,
+            self.priority_step,
+            self.admitted,
+        );
+        self.admitted += 1;
+        let mut sequence = Sequence::new(
+            rank,
+            submission.priority,
+            submission.prompt,
+            submission.answer,
+        );
+        if let Some(position) = sequence.work.next_score() {
+            sequence.match_limit = position;
+        }
+        self.scheduler.add(sequence);
+    }
+
+    fn is_idle(&self) -> bool {
+        self.scheduler.is_idle()
+    }
+
+    fn step(&mut self) {
+        self.end_checked();
+        if !self.scheduler.is_idle() {
+            self.compute();
+        }
+        self.publish();
+    }
+
+    fn end(&mut self, error: &EngineError) {
+        let ended = self.scheduler.remove(|sequence| {
+            sequence.work.fail(error.clone());
+            true
+        });
+        self.close(ended, Instant::now());
+        self.publish();
+    }
+}
+
 impl Rows {
     fn clear(&mut self) {
         self.tokens.clear();
@@ -483,11 +425,4 @@ fn wanted(sequence: &Sequence<Answer>, position: usize) -> Option<Wanted> {
         token: sequence.tokens[position + 1],
         alternatives: answer.prompt_logprobs.unwrap_or(0),
     })
-}
-
-/// What a panic said.
-pub(crate) fn panic_message(panic: &(dyn Any + Send)) -> String {
-    let text = panic.downcast_ref::<&str>().map(|s| (*s).to_owned());
-    text.or_else(|| panic.downcast_ref::<String>().cloned())
-        .unwrap_or_else(|| "a panic without a message".to_owned())
 }
