@@ -151,9 +151,10 @@ impl Answer {
         self.prompt_scores.push(score);
     }
 
-    /// The whole prompt is computed, for the first time or again.
+    /// The whole prompt is computed, for the first time or again. Says nothing where a score has
+    /// failed.
     pub fn prefilled(&mut self, first: u32, now: Instant) {
-        if self.prefilled.is_some() {
+        if self.prefilled.is_some() || self.ended() {
             return;
         }
         self.prefilled = Some(now);
