@@ -20,6 +20,7 @@ fn encoder() -> Arc<dyn EncoderModel> {
     let checkpoint = Checkpoint::open(&fixture("bert-mean")).unwrap();
     let options = LoadOptions {
         precision: Precision::F32,
+        ..LoadOptions::default()
     };
     load_encoder(&checkpoint, Arc::new(Pool::new(2)), options).unwrap()
 }

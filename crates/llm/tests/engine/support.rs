@@ -24,7 +24,7 @@ pub fn load(name: &str, threads: usize) -> Arc<dyn TextModel> {
     let checkpoint = Checkpoint::open(&fixture(name)).unwrap();
     let options = LoadOptions {
         precision: Precision::F32,
-        quantize: None,
+        ..LoadOptions::default()
     };
     load_text(&checkpoint, Arc::new(Pool::new(threads)), options).unwrap()
 }
