@@ -12,7 +12,9 @@ use serde_json::{Map, Value};
 pub enum Reason {
     /// A required field is not there.
     Missing,
-    /// The value has a wrong type or is out of range.
+    /// The value has a wrong type.
+    WrongType,
+    /// The value is of the right type, but out of range or not among those allowed.
     Invalid,
     /// The value is right in the dialect, but this server cannot do what it asks for.
     Unsupported,
@@ -33,13 +35,21 @@ pub struct FieldError {
 }
 
 impl FieldError {
-    /// A value of a wrong type or out of range.
+    /// A value that is out of range or not among those allowed.
     pub fn invalid(field: impl Into<String>, expected: impl Into<String>, got: &Value) -> Self {
         Self {
             field: field.into(),
             expected: expected.into(),
             got: describe(got),
             reason: Reason::Invalid,
+        }
+    }
+
+    /// A value of a wrong type.
+    pub fn wrong_type(field: impl Into<String>, expected: impl Into<String>, got: &Value) -> Self {
+        Self {
+            reason: Reason::WrongType,
+            ..Self::invalid(field, expected, got)
         }
     }
 
@@ -72,7 +82,9 @@ impl FieldError {
         } = self;
         match self.reason {
             Reason::Missing => format!("{field} is missing: expected {expected}"),
-            Reason::Invalid => format!("{field}: expected {expected}, got {got}"),
+            Reason::WrongType | Reason::Invalid => {
+                format!("{field}: expected {expected}, got {got}")
+            }
             Reason::Unsupported => {
                 format!("{field}: {got} is not supported by this server, which takes {expected}")
             }
@@ -139,13 +151,11 @@ impl Fields {
         let Some(value) = self.get(name) else {
             return Ok(None);
         };
+        let expected = || format!("a number from {} to {}", range.start(), range.end());
         match value.as_f64() {
             Some(number) if range.contains(&number) => Ok(Some(number)),
-            _ => Err(FieldError::invalid(
-                name,
-                format!("a number from {} to {}", range.start(), range.end()),
-                value,
-            )),
+            Some(_) => Err(FieldError::invalid(name, expected(), value)),
+            None => Err(FieldError::wrong_type(name, expected(), value)),
         }
     }
 
@@ -158,13 +168,11 @@ impl Fields {
         let Some(value) = self.get(name) else {
             return Ok(None);
         };
+        let expected = || format!("an integer from {} to {}", range.start(), range.end());
         match whole_number(value) {
             Some(number) if range.contains(&number) => Ok(Some(number)),
-            _ => Err(FieldError::invalid(
-                name,
-                format!("an integer from {} to {}", range.start(), range.end()),
-                value,
-            )),
+            Some(_) => Err(FieldError::invalid(name, expected(), value)),
+            None => Err(FieldError::wrong_type(name, expected(), value)),
         }
     }
 
@@ -189,7 +197,7 @@ impl Fields {
         value
             .as_bool()
             .map(Some)
-            .ok_or_else(|| FieldError::invalid(name, "true or false", value))
+            .ok_or_else(|| FieldError::wrong_type(name, "true or false", value))
     }
 
     /// A text.
@@ -200,7 +208,7 @@ impl Fields {
         value
             .as_str()
             .map(Some)
-            .ok_or_else(|| FieldError::invalid(name, "a string", value))
+            .ok_or_else(|| FieldError::wrong_type(name, "a string", value))
     }
 
     /// A text that must be there and not be empty.
@@ -224,7 +232,7 @@ impl Fields {
         value
             .as_object()
             .map(Some)
-            .ok_or_else(|| FieldError::invalid(name, "an object", value))
+            .ok_or_else(|| FieldError::wrong_type(name, "an object", value))
     }
 }
 

@@ -9,6 +9,7 @@ use axum::http::StatusCode;
 use serde_json::{Map, Value, json};
 use sysinfo::{MINIMUM_CPU_UPDATE_INTERVAL, System};
 
+use crate::quantities::{duration, size};
 use crate::state::App;
 
 /// Measures the machine. Processor use is a mean over the time between two looks, so the meter keeps
@@ -142,72 +143,9 @@ pub async fn health(State(app): State<App>) -> (StatusCode, Json<Value>) {
     (code, Json(body))
 }
 
-/// Bytes as text in binary units with one decimal: `4.2GB`.
-fn size(bytes: u64) -> String {
-    let mut value = bytes as f64;
-    let mut unit = "B";
-    for larger in ["KB", "MB", "GB", "TB"] {
-        if value < 1023.95 {
-            break;
-        }
-        value /= 1024.0;
-        unit = larger;
-    }
-    if unit == "B" {
-        format!("{bytes}B")
-    } else {
-        format!("{value:.1}{unit}")
-    }
-}
-
-/// A time as text in days, hours, minutes and seconds, without leading zero parts: `2h 15m 30s`.
-fn duration(time: Duration) -> String {
-    let seconds = time.as_secs();
-    let parts = [
-        (seconds / 86_400, "d"),
-        (seconds / 3600 % 24, "h"),
-        (seconds / 60 % 60, "m"),
-    ];
-    let mut text = String::new();
-    for (number, unit) in parts {
-        if number > 0 || !text.is_empty() {
-            text += &format!("{number}{unit} ");
-        }
-    }
-    text + &format!("{}s", seconds % 60)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn sizes() {
-        for (bytes, text) in [
-            (0, "0B"),
-            (1023, "1023B"),
-            (1024, "1.0KB"),
-            (16_058_624, "15.3MB"),
-            ((1 << 30) - 1, "1.0GB"),
-            (9 << 40, "9.0TB"),
-            (u64::MAX, "16777216.0TB"),
-        ] {
-            assert_eq!(size(bytes), text);
-        }
-    }
-
-    #[test]
-    fn durations() {
-        for (seconds, text) in [
-            (0, "0s"),
-            (59, "59s"),
-            (60, "1m 0s"),
-            (8130, "2h 15m 30s"),
-            (86_400, "1d 0h 0m 0s"),
-        ] {
-            assert_eq!(duration(Duration::from_secs(seconds)), text);
-        }
-    }
 
     #[test]
     fn the_meter_reads_this_machine() {

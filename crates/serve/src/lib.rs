@@ -7,6 +7,7 @@
 #![forbid(unsafe_code)]
 
 mod admission;
+mod answer;
 mod config;
 mod dialects;
 mod extract;
@@ -14,6 +15,8 @@ mod family;
 mod fields;
 mod health;
 mod origin;
+mod problem;
+mod quantities;
 mod rate;
 mod router;
 mod server;

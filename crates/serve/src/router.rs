@@ -14,7 +14,7 @@ use axum::routing::get;
 use futures_util::FutureExt;
 use tracing::Instrument;
 
-use crate::dialects::openai;
+use crate::dialects::inferno;
 use crate::family::{Family, Fault};
 use crate::health;
 use crate::origin::{self, Verdict};
@@ -26,7 +26,7 @@ const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 pub fn router(app: App) -> Router {
     Router::new()
         .route("/health", get(health::health))
-        .merge(openai::routes())
+        .merge(inferno::routes())
         .fallback(not_found)
         .method_not_allowed_fallback(method_not_allowed)
         .layer(middleware::from_fn_with_state(app.clone(), gate))

@@ -1,3 +1,6 @@
 //! The dialects that clients speak, a folder each; none imports another.
 
-pub mod openai;
+pub mod framework;
+pub mod inferno;
+pub mod tursi;
+pub mod voice;

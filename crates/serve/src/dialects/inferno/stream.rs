@@ -15,10 +15,10 @@ use futures_util::stream::{self, Stream, StreamExt};
 use hearth_runtime::{Error, Event, Generation, TextService, TokenLogprobs};
 use serde::Serialize;
 
-use super::answer::{ended_early, finish_reason};
 use super::error::ApiError;
 use super::types::{Chunk, Head, Usage};
 use crate::admission::Ticket;
+use crate::answer::{ended_early, finish_reason};
 
 /// How an endpoint words the parts of its answers.
 pub trait Wording: Send + 'static {

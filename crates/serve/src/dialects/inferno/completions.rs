@@ -7,13 +7,12 @@ use axum::response::{IntoResponse, Response};
 use hearth_runtime::{Error, Generation, TextService, TokenLogprobs};
 use serde_json::Value;
 
-use super::answer::Answer;
-use super::before;
 use super::error::ApiError;
 use super::logprobs::{Offset, TextLogprobs};
 use super::params::{Endpoint, Fixed, LABELS, MOST_CHOICES, Params, token_ids};
 use super::stream::{Streamed, Wording};
 use super::types::{Completion, Head, TextChoice, Usage};
+use crate::answer::{Answer, before};
 use crate::extract::admit;
 use crate::fields::{FieldError, Fields};
 use crate::state::App;

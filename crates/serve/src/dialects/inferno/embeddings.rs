@@ -9,9 +9,9 @@ use base64::engine::general_purpose::STANDARD;
 use serde::Serialize;
 use serde_json::{Value, json};
 
-use super::before;
 use super::error::ApiError;
 use super::params::{Fixed, LABELS, token_ids};
+use crate::answer::before;
 use crate::extract::admit;
 use crate::fields::{FieldError, Fields};
 use crate::state::App;

@@ -6,7 +6,7 @@ use axum::extract::{Path, State};
 use hearth_runtime::ModelEntry;
 use serde::Serialize;
 
-use super::error::{ApiError, Code};
+use super::error::ApiError;
 use crate::state::App;
 
 /// A model in this dialect.
@@ -57,7 +57,6 @@ pub async fn show(
     State(app): State<App>,
     name: Result<Path<String>, PathRejection>,
 ) -> Result<Json<Model>, ApiError> {
-    let Path(name) =
-        name.map_err(|error| ApiError::new(Code::InvalidParameters, error.body_text()))?;
+    let Path(name) = name?;
     Ok(Json(app.runtime.model(&name).await?.into()))
 }

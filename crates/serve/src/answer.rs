@@ -1,4 +1,7 @@
-//! One candidate's events, gathered.
+//! What every dialect does with a generation: wait for it within a deadline, gather its events, word its end.
+
+use std::future::Future;
+use std::time::Instant;
 
 use futures_util::future::try_join_all;
 use hearth_runtime::{Error, Event, FinishReason, Generation, TokenLogprobs, Usage};
@@ -24,7 +27,8 @@ impl Answer {
         try_join_all(candidates.into_iter().map(Self::of)).await
     }
 
-    async fn of(mut generation: Generation) -> Result<Self, Error> {
+    /// Waits for one candidate.
+    pub async fn of(mut generation: Generation) -> Result<Self, Error> {
         let (mut text, mut tokens, mut prompt) = (String::new(), Vec::new(), Vec::new());
         while let Some(event) = generation.next().await {
             match event {
@@ -78,5 +82,18 @@ pub fn finish_reason(reason: FinishReason) -> Result<&'static str, Error> {
 pub fn ended_early() -> Error {
     Error::Internal {
         message: "the engine ended before the answer did".into(),
+    }
+}
+
+/// Awaits `work`, but not past `deadline`.
+pub async fn before<T>(
+    deadline: Option<Instant>,
+    work: impl Future<Output = Result<T, Error>>,
+) -> Result<T, Error> {
+    match deadline {
+        None => work.await,
+        Some(deadline) => tokio::time::timeout_at(deadline.into(), work)
+            .await
+            .unwrap_or(Err(Error::Deadline)),
     }
 }

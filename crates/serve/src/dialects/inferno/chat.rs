@@ -7,13 +7,13 @@ use axum::response::{IntoResponse, Response};
 use hearth_runtime::{ChatPrompt, Generation, TextService, TokenLogprobs};
 use serde_json::{Map, Value};
 
-use super::answer::Answer;
 use super::error::ApiError;
 use super::logprobs::ChatLogprobs;
+use super::messages;
 use super::params::{Endpoint, Fixed, LABELS, Params};
 use super::stream::{Streamed, Wording};
 use super::types::{ChatChoice, ChatDelta, Completion, Delta, Head, Message, Usage};
-use super::{before, messages};
+use crate::answer::{Answer, before};
 use crate::extract::admit;
 use crate::fields::{FieldError, Fields};
 use crate::state::App;
