@@ -6,6 +6,8 @@ use std::time::Instant;
 use futures_util::future::try_join_all;
 use hearth_runtime::{Error, Event, FinishReason, Generation, TokenLogprobs, Usage};
 
+use crate::metrics::Measure;
+
 /// A finished candidate.
 #[derive(Debug)]
 pub struct Answer {
@@ -23,12 +25,18 @@ pub struct Answer {
 
 impl Answer {
     /// Waits for all candidates; the first failure ends the others.
-    pub async fn gather(candidates: Vec<Generation>) -> Result<Vec<Self>, Error> {
-        try_join_all(candidates.into_iter().map(Self::of)).await
+    pub async fn gather(
+        candidates: Vec<Generation>,
+        measure: &Measure,
+    ) -> Result<Vec<Self>, Error> {
+        let answers = candidates
+            .into_iter()
+            .map(|candidate| Self::of(candidate, measure));
+        try_join_all(answers).await
     }
 
     /// Waits for one candidate.
-    pub async fn of(mut generation: Generation) -> Result<Self, Error> {
+    pub async fn of(mut generation: Generation, measure: &Measure) -> Result<Self, Error> {
         let (mut text, mut tokens, mut prompt) = (String::new(), Vec::new(), Vec::new());
         while let Some(event) = generation.next().await {
             match event {
@@ -37,6 +45,7 @@ impl Answer {
                     text: more,
                     tokens: new,
                 } => {
+                    measure.first_token();
                     text.push_str(&more);
                     tokens.extend(new);
                 }

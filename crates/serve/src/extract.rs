@@ -70,7 +70,8 @@ pub async fn admit(app: &App, request: Request) -> Result<(Ticket, Fields), Refu
     let mut ticket = app.admission.enter().ok_or(Refusal::Full {
         limit: app.admission.limit(),
     })?;
-    let (limit, patience) = (app.config.body_limit, app.config.body_timeout);
+    let settings = app.settings();
+    let (limit, patience) = (settings.body_limit, settings.body_timeout);
     let reading = read_body(request, limit, &mut ticket);
     let bytes = tokio::time::timeout(patience, reading)
         .await

@@ -8,21 +8,34 @@
 
 mod admission;
 mod answer;
+#[allow(
+    dead_code,
+    reason = "the accounts to come make identities of other kinds"
+)]
+mod caller;
 mod config;
 mod dialects;
 mod extract;
 mod family;
 mod fields;
+mod guard;
 mod health;
+mod limits;
+mod meter;
+#[allow(dead_code, reason = "the dialects to come read more of it")]
+mod metrics;
 mod origin;
 mod problem;
 mod quantities;
-mod rate;
+mod route;
 mod router;
 mod server;
 mod state;
+mod watched;
 
 pub use config::ServeConfig;
-pub use router::router;
+pub use family::Family;
+pub use route::{Access, Elsewhere, Route, Routes};
+pub use router::{router, routes};
 pub use server::Server;
 pub use state::App;

@@ -14,6 +14,7 @@ use axum::response::{IntoResponse, Response};
 use serde::Serialize;
 use serde_json::{Map, Value, json};
 
+use crate::caller::Denied;
 use crate::extract::Refusal;
 use crate::fields::{FieldError, Reason};
 
@@ -179,6 +180,12 @@ impl From<FieldError> for Problem {
     }
 }
 
+impl From<Denied> for Problem {
+    fn from(denied: Denied) -> Self {
+        Self::new(Kind::Forbidden, denied.to_string())
+    }
+}
+
 impl From<Refusal> for Problem {
     fn from(refusal: Refusal) -> Self {
         let message = refusal.to_string();
@@ -311,6 +318,7 @@ macro_rules! causes {
 }
 
 causes!(
+    Denied,
     FieldError,
     Refusal,
     hearth_runtime::Error,

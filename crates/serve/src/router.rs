@@ -2,7 +2,9 @@
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::panic::AssertUnwindSafe;
-use std::time::{Instant, SystemTime};
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::{Duration, Instant};
 
 use axum::Router;
 use axum::extract::{ConnectInfo, Request, State};
@@ -10,23 +12,38 @@ use axum::http::header::X_CONTENT_TYPE_OPTIONS;
 use axum::http::{HeaderName, HeaderValue, StatusCode};
 use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
-use axum::routing::get;
 use futures_util::FutureExt;
 use tracing::Instrument;
 
+use crate::caller::{Caller, Identity};
 use crate::dialects::inferno;
 use crate::family::{Family, Fault};
 use crate::health;
+use crate::limits::Standing;
+use crate::metrics;
 use crate::origin::{self, Verdict};
+use crate::route::{Access, Routes};
 use crate::state::App;
 
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
+/// Every route there is.
+pub fn routes() -> Routes {
+    Routes::of(Family::Framework)
+        .get("/health", Access::Open, "health", health::health)
+        .merge(Routes::of(Family::Inferno).get(
+            "/metrics",
+            Access::Monitoring,
+            "metrics",
+            metrics::metrics,
+        ))
+        .merge(inferno::routes())
+}
+
 /// All routes behind the gate.
 pub fn router(app: App) -> Router {
-    Router::new()
-        .route("/health", get(health::health))
-        .merge(inferno::routes())
+    routes()
+        .into_router(&app)
         .fallback(not_found)
         .method_not_allowed_fallback(method_not_allowed)
         .layer(middleware::from_fn_with_state(app.clone(), gate))
@@ -49,16 +66,19 @@ async fn method_not_allowed(request: Request) -> Response {
 
 /// What every request passes, whatever its path: its id, the judgement of its origin, its count, the
 /// headers common to all answers, and the net under a handler that panics.
-async fn gate(State(app): State<App>, request: Request, next: Next) -> Response {
+async fn gate(State(app): State<App>, mut request: Request, next: Next) -> Response {
     let began = Instant::now();
     let id = request_id(&request);
     let family = Family::of(request.uri().path());
     let verdict = origin::judge(
         request.method(),
         request.headers(),
-        &app.config.allowed_origins,
+        &app.settings().allowed_origins,
     );
-    let standing = app.rate.count(client_address(&request), SystemTime::now());
+    let identity = Arc::new(Identity::local());
+    let caller = Caller::new(identity, client_address(&request));
+    let standing = app.limits.count(&caller.client());
+    request.extensions_mut().insert(caller);
     let asked = request.headers().clone();
     let preflight = origin::is_preflight(request.method(), &asked);
 
@@ -75,6 +95,7 @@ async fn gate(State(app): State<App>, request: Request, next: Next) -> Response 
                 "web pages of this origin may not use the server",
             ),
             _ if preflight => StatusCode::NO_CONTENT.into_response(),
+            _ if standing.excess.is_some() => limited(&app, family, &standing),
             _ => match AssertUnwindSafe(next.run(request)).catch_unwind().await {
                 Ok(response) => response,
                 Err(_panic) => {
@@ -101,6 +122,15 @@ async fn gate(State(app): State<App>, request: Request, next: Next) -> Response 
         }
     }
     response
+}
+
+/// The answer to a client that has used up what it is allowed.
+fn limited(app: &App, family: Family, standing: &Standing) -> Response {
+    app.metrics.limited.fetch_add(1, Ordering::Relaxed);
+    let excess = standing.excess.as_ref();
+    let retry_after = excess.map_or(Duration::ZERO, |excess| excess.retry_after);
+    let message = excess.map(ToString::to_string).unwrap_or_default();
+    family.fault(Fault::RateLimited { retry_after }, &message)
 }
 
 /// The client's own id if it is short printable ASCII, a new one otherwise.

@@ -79,7 +79,7 @@ impl Server {
             .into_future();
         let mut serving = std::pin::pin!(serving);
 
-        let grace = app.config.grace;
+        let grace = app.settings().grace;
         let out_of_patience = async {
             if told.await.is_ok() {
                 tokio::time::sleep(grace).await;

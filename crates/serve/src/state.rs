@@ -8,8 +8,9 @@ use hearth_runtime::Runtime;
 
 use crate::admission::Admission;
 use crate::config::ServeConfig;
-use crate::health::Meter;
-use crate::rate::RateCounter;
+use crate::limits::{Limits, Rules};
+use crate::meter::Meter;
+use crate::metrics::Metrics;
 
 /// The server's state, cheap to clone.
 #[derive(Clone)]
@@ -19,13 +20,14 @@ pub struct App(Arc<Shared>);
 pub struct Shared {
     /// The models.
     pub runtime: Arc<Runtime>,
-    /// The settings.
-    pub config: ServeConfig,
+    config: Arc<ServeConfig>,
     /// The door for inference requests.
     pub admission: Arc<Admission>,
-    /// The counter behind the `X-RateLimit` headers.
-    pub rate: RateCounter,
-    /// The measurements of `/health`.
+    /// What clients may use and have used.
+    pub limits: Arc<Limits>,
+    /// What has been counted and timed.
+    pub metrics: Metrics,
+    /// The measurements of the machine.
     pub meter: Meter,
     /// When the server started.
     pub started: Instant,
@@ -41,12 +43,21 @@ impl App {
                 config.max_requests,
                 config.bodies_limit.max(config.body_limit),
             ),
-            rate: RateCounter::new(config.announced_rate),
+            limits: Arc::new(Limits::new(Rules {
+                requests_per_minute: config.announced_rate,
+                ..Rules::default()
+            })),
+            metrics: Metrics::default(),
             meter: Meter::new(),
             started: Instant::now(),
             stopping: AtomicBool::new(false),
-            config,
+            config: Arc::new(config),
         }))
+    }
+
+    /// The settings in force. What can change while the server runs does, so a request takes them once.
+    pub fn settings(&self) -> Arc<ServeConfig> {
+        Arc::clone(&self.config)
     }
 
     /// Notes that the server has been told to stop: no inference request is admitted from here on.

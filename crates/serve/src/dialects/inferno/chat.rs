@@ -14,8 +14,10 @@ use super::params::{Endpoint, Fixed, LABELS, Params};
 use super::stream::{Streamed, Wording};
 use super::types::{ChatChoice, ChatDelta, Completion, Delta, Head, Message, Usage};
 use crate::answer::{Answer, before};
+use crate::caller::Caller;
 use crate::extract::admit;
 use crate::fields::{FieldError, Fields};
+use crate::metrics::Measure;
 use crate::state::App;
 
 const ENDPOINT: Endpoint = Endpoint {
@@ -171,7 +173,12 @@ fn logprobs(fields: &Fields) -> Result<Option<usize>, FieldError> {
 }
 
 /// Answers a chat.
-pub async fn create(State(app): State<App>, request: Request) -> Result<Response, ApiError> {
+pub async fn create(
+    State(app): State<App>,
+    caller: Caller,
+    measure: Measure,
+    request: Request,
+) -> Result<Response, ApiError> {
     let (ticket, fields) = admit(&app, request).await?;
     let ChatRequest {
         model,
@@ -181,7 +188,9 @@ pub async fn create(State(app): State<App>, request: Request) -> Result<Response
         params,
     } = ChatRequest::read(fields)?;
     let deadline = params.timeout.map(|timeout| ticket.entered() + timeout);
+    caller.check_model(&model)?;
     let service = before(deadline, app.runtime.text(&model)).await?;
+    measure.model(&model);
     let prompt = before(deadline, service.chat_prompt(messages, template_options)).await?;
     let ChatPrompt { tokens, stop } = prompt;
 
@@ -204,13 +213,17 @@ pub async fn create(State(app): State<App>, request: Request) -> Result<Response
             per_prompt: params.n,
             include_usage: params.include_usage,
             ticket,
+            measure,
             service,
         };
-        return Ok(streamed.respond(app.config.keep_alive));
+        return Ok(streamed.respond(app.settings().keep_alive));
     }
     let head = Head::new("chatcmpl-", "chat.completion", model);
     let mut usage = Usage::default();
-    let answers = Answer::gather(choices).await?.into_iter().enumerate();
+    let answers = Answer::gather(choices, &measure)
+        .await?
+        .into_iter()
+        .enumerate();
     let choices = answers.map(|(index, answer)| {
         usage.add(answer.usage, index == 0);
         ChatChoice {
@@ -225,6 +238,7 @@ pub async fn create(State(app): State<App>, request: Request) -> Result<Response
         }
     });
     let choices = choices.collect();
+    usage.count(&measure);
     Ok(axum::Json(Completion {
         head,
         choices,

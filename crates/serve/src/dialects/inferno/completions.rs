@@ -13,8 +13,10 @@ use super::params::{Endpoint, Fixed, LABELS, MOST_CHOICES, Params, token_ids};
 use super::stream::{Streamed, Wording};
 use super::types::{Completion, Head, TextChoice, Usage};
 use crate::answer::{Answer, before};
+use crate::caller::Caller;
 use crate::extract::admit;
 use crate::fields::{FieldError, Fields};
+use crate::metrics::Measure;
 use crate::state::App;
 
 const ENDPOINT: Endpoint = Endpoint {
@@ -147,7 +149,12 @@ struct Prepared {
 }
 
 /// Answers completions of one or more prompts.
-pub async fn create(State(app): State<App>, request: Request) -> Result<Response, ApiError> {
+pub async fn create(
+    State(app): State<App>,
+    caller: Caller,
+    measure: Measure,
+    request: Request,
+) -> Result<Response, ApiError> {
     let (ticket, fields) = admit(&app, request).await?;
     let CompletionRequest {
         model,
@@ -158,7 +165,9 @@ pub async fn create(State(app): State<App>, request: Request) -> Result<Response
         params,
     } = CompletionRequest::read(fields)?;
     let deadline = params.timeout.map(|timeout| ticket.entered() + timeout);
+    caller.check_model(&model)?;
     let service = before(deadline, app.runtime.text(&model)).await?;
+    measure.model(&model);
     let prepared = before(deadline, prepare(&service, prompts, echo)).await?;
 
     let mut candidates: Vec<Generation> = Vec::with_capacity(prepared.len() * best_of);
@@ -191,12 +200,13 @@ pub async fn create(State(app): State<App>, request: Request) -> Result<Response
             per_prompt: params.n,
             include_usage: params.include_usage,
             ticket,
+            measure,
             service,
         };
-        return Ok(streamed.respond(app.config.keep_alive));
+        return Ok(streamed.respond(app.settings().keep_alive));
     }
     let head = Head::new("cmpl-", "text_completion", model);
-    let mut answers = Answer::gather(candidates).await?;
+    let mut answers = Answer::gather(candidates, &measure).await?;
     let mut usage = Usage::default();
     let mut choices = Vec::with_capacity(echoes.len() * params.n);
     for (answers, echo) in answers.chunks_mut(best_of).zip(&echoes) {
@@ -210,6 +220,7 @@ pub async fn create(State(app): State<App>, request: Request) -> Result<Response
             choices.push(writer.choice(choices.len(), answer, echo.as_deref()));
         }
     }
+    usage.count(&measure);
     Ok(axum::Json(Completion {
         head,
         choices,

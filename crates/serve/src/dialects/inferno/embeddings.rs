@@ -12,8 +12,10 @@ use serde_json::{Value, json};
 use super::error::ApiError;
 use super::params::{Fixed, LABELS, token_ids};
 use crate::answer::before;
+use crate::caller::Caller;
 use crate::extract::admit;
 use crate::fields::{FieldError, Fields};
+use crate::metrics::Measure;
 use crate::state::App;
 
 /// Most inputs of a request.
@@ -135,6 +137,8 @@ struct EmbeddingUsage {
 /// Answers with a vector for each input.
 pub async fn create(
     State(app): State<App>,
+    caller: Caller,
+    measure: Measure,
     request: Request,
 ) -> Result<Json<EmbeddingList>, ApiError> {
     let (ticket, fields) = admit(&app, request).await?;
@@ -146,7 +150,9 @@ pub async fn create(
         timeout,
     } = EmbeddingRequest::read(fields)?;
     let deadline = timeout.map(|timeout| ticket.entered() + timeout);
+    caller.check_model(&model)?;
     let service = before(deadline, app.runtime.embedding(&model)).await?;
+    measure.model(&model);
     let size = service.dimensions();
     if let Some(asked) = dimensions.filter(|&asked| asked > size) {
         let expected = format!("an integer from 1 to {size}, the size of this model's vectors");
@@ -162,6 +168,7 @@ pub async fn create(
     }
     let prompt_tokens = sequences.iter().map(Vec::len).sum();
     let vectors = service.embed(sequences, deadline).await?;
+    measure.tokens(prompt_tokens as u64, 0);
     let data = vectors
         .into_iter()
         .enumerate()

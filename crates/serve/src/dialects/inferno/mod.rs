@@ -11,21 +11,30 @@ mod params;
 mod stream;
 mod types;
 
-use axum::Router;
-use axum::routing::{get, post};
-
-use crate::state::App;
+use crate::family::Family;
+use crate::route::{Access, Routes};
 
 /// The dialect, as the owner of an error envelope.
 #[derive(Debug)]
 pub struct Inferno;
 
 /// The routes of this dialect.
-pub fn routes() -> Router<App> {
-    Router::new()
-        .route("/v1/chat/completions", post(chat::create))
-        .route("/v1/completions", post(completions::create))
-        .route("/v1/embeddings", post(embeddings::create))
-        .route("/v1/models", get(models::list))
-        .route("/v1/models/{model_id}", get(models::show))
+pub fn routes() -> Routes {
+    use Access::Inference;
+    Routes::of(Family::Inferno)
+        .post("/v1/chat/completions", Inference, "chat", chat::create)
+        .post(
+            "/v1/completions",
+            Inference,
+            "completions",
+            completions::create,
+        )
+        .post(
+            "/v1/embeddings",
+            Inference,
+            "embeddings",
+            embeddings::create,
+        )
+        .get("/v1/models", Inference, "models", models::list)
+        .get("/v1/models/{model_id}", Inference, "model", models::show)
 }

@@ -19,6 +19,7 @@ use super::error::ApiError;
 use super::types::{Chunk, Head, Usage};
 use crate::admission::Ticket;
 use crate::answer::{ended_early, finish_reason};
+use crate::metrics::Measure;
 
 /// How an endpoint words the parts of its answers.
 pub trait Wording: Send + 'static {
@@ -57,6 +58,8 @@ pub struct Streamed<W> {
     pub include_usage: bool,
     /// The request's place, held until the stream ends.
     pub ticket: Ticket,
+    /// What the request is measured by, until the stream ends.
+    pub measure: Measure,
     /// The model, held until the stream ends.
     pub service: Arc<TextService>,
 }
@@ -83,6 +86,7 @@ impl<W: Wording> Streamed<W> {
             per_prompt,
             include_usage,
             ticket,
+            measure,
             service,
         } = self;
         async_stream::stream! {
@@ -105,9 +109,15 @@ impl<W: Wording> Streamed<W> {
             while let Some((index, event)) = events.next().await {
                 let choice = match event {
                     Event::Prompt(tokens) => wording.prompt(index, &tokens),
-                    Event::Token { text, tokens } => wording.more(index, text, &tokens),
+                    Event::Token { text, tokens } => {
+                        measure.first_token();
+                        wording.more(index, text, &tokens)
+                    }
                     Event::Finished { reason, usage: candidate, .. } => {
-                        usage.add(candidate, index.is_multiple_of(per_prompt));
+                        let is_first = index.is_multiple_of(per_prompt);
+                        usage.add(candidate, is_first);
+                        let prompt = if is_first { candidate.prompt_tokens } else { 0 };
+                        measure.tokens(prompt as u64, candidate.completion_tokens as u64);
                         unfinished -= 1;
                         match finish_reason(reason) {
                             Ok(word) => Some(wording.last(index, word)),
@@ -131,6 +141,7 @@ impl<W: Wording> Streamed<W> {
             }
             if let Some(error) = failure {
                 tracing::warn!(%error, "a stream ended with a failure");
+                measure.failed();
                 yield data(&ApiError::from(error).envelope());
                 return;
             }

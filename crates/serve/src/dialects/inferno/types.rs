@@ -4,6 +4,8 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use serde::Serialize;
 
+use crate::metrics::Measure;
+
 use super::logprobs::{ChatLogprobs, TextLogprobs};
 
 /// The version that `system_fingerprint` tells: the program's. Which weights answered, `model` tells.
@@ -69,6 +71,11 @@ impl Usage {
         }
         self.completion_tokens += candidate.completion_tokens;
         self.total_tokens = self.prompt_tokens + self.completion_tokens;
+    }
+
+    /// Counts the tokens in the request's measure.
+    pub fn count(&self, measure: &Measure) {
+        measure.tokens(self.prompt_tokens as u64, self.completion_tokens as u64);
     }
 }
 
