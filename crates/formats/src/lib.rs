@@ -1,7 +1,8 @@
-//! Model files: GGUF and safetensors, read and written, quantized and dequantized.
+//! Model files: GGUF and safetensors, read and written, quantized and dequantized; exported programs of PyTorch, read.
 //!
 //! [`Checkpoint`] is the one view on a model that the engine and the converter use; [`gguf`] and [`safetensors`] are the
-//! formats below it, [`quant`] the codecs of block types.
+//! formats below it, [`quant`] the codecs of block types. [`pt2`] are exported programs, graph and weights, in terms of
+//! [`torch`]'s tensors.
 //!
 //! Files are not trusted. Every parser checks counts, lengths and offsets against the size of the file before it
 //! allocates, and its errors name the file, the field and the offset. Tensors are never copied on opening: they are
@@ -14,8 +15,11 @@ mod error;
 pub mod gguf;
 #[allow(unsafe_code)]
 mod mmap;
+pub mod pt2;
 pub mod quant;
 pub mod safetensors;
+pub mod torch;
+mod zip;
 
 pub use checkpoint::{Checkpoint, Source, Tensor, TensorLayout};
 pub use error::{Error, Result};

@@ -5,7 +5,9 @@ use std::alloc::{GlobalAlloc, Layout, System};
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use hearth_formats::gguf::{Array, GgufFile, GgufWriter, Metadata, TensorSpec, Value};
+use hearth_formats::pt2::Pt2Archive;
 use hearth_formats::safetensors::SafetensorsFile;
+use hearth_formats::torch::TorchFile;
 use hearth_kernels::{Bytes, DType, dequantize};
 use proptest::prelude::*;
 
@@ -35,6 +37,11 @@ const MOST_BYTES: usize = 16 << 20;
 const GGUF: &[u8] = include_bytes!("fixtures/v3.gguf");
 const GGUF_ALIGNED: &[u8] = include_bytes!("fixtures/v3-aligned-64.gguf");
 const SAFETENSORS: &[u8] = include_bytes!("fixtures/types.safetensors");
+const PT2: [&[u8]; 3] = [
+    include_bytes!("fixtures/mlp-2.5.pt2"),
+    include_bytes!("fixtures/mlp-2.8.pt2"),
+    include_bytes!("fixtures/mlp.pt2"),
+];
 
 /// Parses and reads everything that parses.
 fn read_gguf(bytes: Vec<u8>) -> bool {
@@ -60,6 +67,23 @@ fn read_safetensors(bytes: Vec<u8>) -> bool {
             let mut values = vec![0.0; t.shape.iter().product()];
             dequantize(t.dtype, &t.bytes, &mut values);
         }
+    }
+    true
+}
+
+fn read_pt2(bytes: Vec<u8>) -> bool {
+    // The weights of the older layouts are archives of their own, which damage to the outer one seldom reaches.
+    let file = TorchFile::from_bytes(Bytes::from(bytes.clone()), "hostile".into());
+    for t in file.iter().flat_map(|file| file.tensors().values()) {
+        if t.dense_bytes() < MOST_BYTES / 2 {
+            t.dense();
+        }
+    }
+    let Ok(archive) = Pt2Archive::from_bytes(Bytes::from(bytes), "hostile".into()) else {
+        return false;
+    };
+    for spec in &archive.program().graph_module.signature.input_specs {
+        archive.tensor(spec).expect("checked when it was opened");
     }
     true
 }
@@ -195,7 +219,16 @@ proptest! {
     #[test]
     fn random_bytes_are_no_model(bytes in prop::collection::vec(any::<u8>(), 0..600)) {
         prop_assert!(!check(read_gguf, bytes.clone()));
-        check(read_safetensors, bytes);
+        check(read_safetensors, bytes.clone());
+        prop_assert!(!check(read_pt2, bytes));
+    }
+
+    #[test]
+    fn damaged_programs_are_survived(
+        layout in 0..PT2.len(),
+        damages in prop::collection::vec(damage(), 1..4),
+    ) {
+        check(read_pt2, apply(PT2[layout].to_vec(), &damages));
     }
 
     #[test]

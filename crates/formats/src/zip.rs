@@ -1,0 +1,448 @@
+//! Zip archives as PyTorch writes them: entries stored as they are, found through the central directory, zip64 included.
+//!
+//! Nothing is ever unpacked to disk. An entry is a range of the archive's own bytes, so no entry can take more memory
+//! than the file has, and compressed entries, which PyTorch never writes, are refused. Checksums are not looked at:
+//! PyTorch lets its users leave them out.
+//!
+//! Layout: <https://pkware.cachefly.net/webdocs/casestudies/APPNOTE.TXT>, sections 4.3.7 to 4.3.16 and 4.5.3.
+
+use std::collections::BTreeMap;
+use std::ops::Range;
+
+use hearth_kernels::Bytes;
+
+use crate::{Error, Result};
+
+const LOCAL_HEADER: &[u8; 4] = b"PK\x03\x04";
+const DIRECTORY_ENTRY: &[u8; 4] = b"PK\x01\x02";
+const END: &[u8; 4] = b"PK\x05\x06";
+const ZIP64_LOCATOR: &[u8; 4] = b"PK\x06\x07";
+const ZIP64_END: &[u8; 4] = b"PK\x06\x06";
+
+const LOCAL_HEADER_BYTES: usize = 30;
+const DIRECTORY_ENTRY_BYTES: usize = 46;
+const END_BYTES: usize = 22;
+const ZIP64_LOCATOR_BYTES: usize = 20;
+const ZIP64_END_BYTES: usize = 56;
+/// The extra field that holds the 64-bit sizes of an entry.
+const ZIP64_EXTRA: u16 = 1;
+
+/// An open archive: names, and the bytes behind each.
+#[derive(Debug)]
+pub(crate) struct ZipArchive {
+    label: String,
+    data: Bytes,
+    entries: BTreeMap<String, Range<usize>>,
+}
+
+/// The fields of an entry in the central directory.
+struct DirectoryEntry {
+    name: String,
+    flags: u16,
+    method: u16,
+    stored_bytes: u64,
+    content_bytes: u64,
+    local_offset: u64,
+}
+
+impl ZipArchive {
+    /// Whether bytes begin as a zip archive does.
+    pub(crate) fn is_zip(data: &[u8]) -> bool {
+        data.starts_with(LOCAL_HEADER) || data.starts_with(END)
+    }
+
+    /// Reads the directory of an archive.
+    ///
+    /// # Errors
+    /// The bytes are no sound archive: a header is cut short or out of range, two entries overlap or share a name, a name
+    /// climbs out of the archive, an entry is compressed or encrypted.
+    pub(crate) fn from_bytes(data: Bytes, label: String) -> Result<ZipArchive> {
+        let reader = Reader {
+            data: &data,
+            label: &label,
+        };
+        let directory = reader.directory()?;
+        let mut entries = BTreeMap::new();
+        let mut at = directory.start;
+        while at < directory.end {
+            let (entry, next) = reader.entry(at, directory.end)?;
+            let name = entry.name.clone();
+            // A name that ends in a slash is a folder, which holds nothing.
+            if !name.ends_with('/') {
+                let range = reader.content(entry, directory.start)?;
+                if entries.insert(name.clone(), range).is_some() {
+                    return Err(reader.malformed(
+                        &format!("entry {name:?}"),
+                        at,
+                        "the name occurs twice".into(),
+                    ));
+                }
+            }
+            at = next;
+        }
+        let mut order: Vec<(&String, &Range<usize>)> = entries.iter().collect();
+        order.sort_by_key(|(_, range)| (range.start, range.end));
+        for pair in order.windows(2) {
+            let ((a, first), (b, second)) = (pair[0], pair[1]);
+            if first.end > second.start {
+                return Err(reader.malformed(
+                    &format!("entry {b:?}"),
+                    second.start,
+                    format!("its bytes overlap those of {a:?}"),
+                ));
+            }
+        }
+        Ok(ZipArchive {
+            label,
+            data,
+            entries,
+        })
+    }
+
+    /// The names of all entries, sorted.
+    pub(crate) fn names(&self) -> impl Iterator<Item = &str> {
+        self.entries.keys().map(String::as_str)
+    }
+
+    /// An entry's bytes, or `None` where there is no such entry.
+    pub(crate) fn get(&self, name: &str) -> Option<Bytes> {
+        Some(self.data.slice(self.entries.get(name)?.clone()))
+    }
+
+    /// An entry's bytes.
+    ///
+    /// # Errors
+    /// There is no such entry.
+    pub(crate) fn need(&self, name: &str) -> Result<Bytes> {
+        self.get(name)
+            .ok_or_else(|| Error::field(&self.label, name, "the archive has no such entry"))
+    }
+}
+
+/// Bounds-checked reads, with errors that name file, field and offset.
+struct Reader<'a> {
+    data: &'a [u8],
+    label: &'a str,
+}
+
+impl Reader<'_> {
+    fn malformed(&self, field: &str, offset: usize, problem: String) -> Error {
+        Error::Malformed {
+            file: self.label.to_owned(),
+            field: field.to_owned(),
+            offset: offset as u64,
+            problem,
+        }
+    }
+
+    /// `len` bytes at `at`, which have to lie before `end`.
+    fn bytes(&self, field: &str, at: usize, len: usize, end: usize) -> Result<&[u8]> {
+        at.checked_add(len)
+            .filter(|&stop| stop <= end)
+            .and_then(|stop| self.data.get(at..stop))
+            .ok_or_else(|| {
+                self.malformed(
+                    field,
+                    at,
+                    format!(
+                        "{len} bytes needed, {} there; is the file cut short?",
+                        end.min(self.data.len()).saturating_sub(at)
+                    ),
+                )
+            })
+    }
+
+    /// Where the central directory lies.
+    fn directory(&self) -> Result<Range<usize>> {
+        let field = "end of central directory";
+        let len = self.data.len();
+        if len < END_BYTES {
+            return Err(self.malformed(
+                field,
+                0,
+                format!("a zip archive has at least {END_BYTES} bytes, this file has {len}"),
+            ));
+        }
+        // The record is the file's last, but for a comment of up to 65,535 bytes.
+        let first = len.saturating_sub(END_BYTES + usize::from(u16::MAX));
+        let end = (first..=len - END_BYTES)
+            .rev()
+            .find(|&at| {
+                self.data[at..].starts_with(END)
+                    && at + END_BYTES + usize::from(u16_at(&self.data[at..], 20)) == len
+            })
+            .ok_or_else(|| {
+                self.malformed(
+                    field,
+                    first,
+                    "not found: this is no zip archive, or one cut short".into(),
+                )
+            })?;
+        let record = &self.data[end..];
+        let mut size = u64::from(u32_at(record, 12));
+        let mut offset = u64::from(u32_at(record, 16));
+        let mut limit = end;
+        if let Some(locator) = end
+            .checked_sub(ZIP64_LOCATOR_BYTES)
+            .filter(|&at| self.data[at..].starts_with(ZIP64_LOCATOR))
+        {
+            let field = "zip64 end of central directory";
+            let at = self.index(field, locator, u64_at(&self.data[locator..], 8))?;
+            let record = self.bytes(field, at, ZIP64_END_BYTES, locator)?;
+            if !record.starts_with(ZIP64_END) {
+                return Err(self.malformed(field, at, "the signature is another".into()));
+            }
+            size = u64_at(record, 40);
+            offset = u64_at(record, 48);
+            limit = at;
+        }
+        let start = self.index("central directory", end, offset)?;
+        let stop = self.index("central directory", end, offset.saturating_add(size))?;
+        if stop > limit {
+            return Err(self.malformed(
+                "central directory",
+                start,
+                format!("it reaches to byte {stop}, past its own end record at {limit}"),
+            ));
+        }
+        Ok(start..stop)
+    }
+
+    /// A 64-bit offset as an index into the file.
+    fn index(&self, field: &str, at: usize, offset: u64) -> Result<usize> {
+        usize::try_from(offset)
+            .ok()
+            .filter(|&offset| offset <= self.data.len())
+            .ok_or_else(|| {
+                self.malformed(
+                    field,
+                    at,
+                    format!(
+                        "the offset {offset} is past the file's {} bytes",
+                        self.data.len()
+                    ),
+                )
+            })
+    }
+
+    /// The directory entry at `at`, and where the next begins.
+    fn entry(&self, at: usize, end: usize) -> Result<(DirectoryEntry, usize)> {
+        let field = "central directory";
+        let fixed = self.bytes(field, at, DIRECTORY_ENTRY_BYTES, end)?;
+        if !fixed.starts_with(DIRECTORY_ENTRY) {
+            return Err(self.malformed(field, at, "an entry's signature is missing".into()));
+        }
+        let name_len = usize::from(u16_at(fixed, 28));
+        let extra_len = usize::from(u16_at(fixed, 30));
+        let comment_len = usize::from(u16_at(fixed, 32));
+        let name_at = at + DIRECTORY_ENTRY_BYTES;
+        let name = self.bytes(field, name_at, name_len, end)?;
+        let name = std::str::from_utf8(name)
+            .map_err(|e| self.malformed("entry name", name_at, e.to_string()))?;
+        let climbs = name.contains('\\')
+            || name.starts_with('/')
+            || name.split('/').any(|part| part == ".." || part == ".");
+        if climbs || name.contains('\0') || name.is_empty() {
+            return Err(self.malformed(
+                "entry name",
+                name_at,
+                format!("{name:?} is no path inside the archive"),
+            ));
+        }
+        let extra_at = name_at + name_len;
+        let extra = self.bytes(field, extra_at, extra_len, end)?;
+        let mut entry = DirectoryEntry {
+            name: name.to_owned(),
+            flags: u16_at(fixed, 8),
+            method: u16_at(fixed, 10),
+            stored_bytes: u64::from(u32_at(fixed, 20)),
+            content_bytes: u64::from(u32_at(fixed, 24)),
+            local_offset: u64::from(u32_at(fixed, 42)),
+        };
+        widen(&mut entry, extra).map_err(|problem| {
+            self.malformed(&format!("entry {name:?}: extra field"), extra_at, problem)
+        })?;
+        let next = extra_at + extra_len + comment_len;
+        self.bytes(field, extra_at + extra_len, comment_len, end)?;
+        Ok((entry, next))
+    }
+
+    /// Where an entry's content lies, which has to be before `end`.
+    fn content(&self, entry: DirectoryEntry, end: usize) -> Result<Range<usize>> {
+        let field = format!("entry {:?}", entry.name);
+        let unsupported = |what: &str| {
+            Err(Error::unsupported(
+                self.label,
+                format!("{field} is {what}; PyTorch stores entries as they are"),
+            ))
+        };
+        if entry.flags & 1 != 0 {
+            return unsupported("encrypted");
+        }
+        if entry.method != 0 {
+            return unsupported(&format!("compressed (method {})", entry.method));
+        }
+        let at = self.index(&field, end, entry.local_offset)?;
+        if entry.stored_bytes != entry.content_bytes {
+            return Err(self.malformed(
+                &field,
+                at,
+                format!(
+                    "{} bytes in the archive are said to hold {} as they are",
+                    entry.stored_bytes, entry.content_bytes
+                ),
+            ));
+        }
+        let header = self.bytes(&field, at, LOCAL_HEADER_BYTES, end)?;
+        if !header.starts_with(LOCAL_HEADER) {
+            return Err(self.malformed(
+                &field,
+                at,
+                "the local header's signature is missing".into(),
+            ));
+        }
+        let start = at
+            + LOCAL_HEADER_BYTES
+            + usize::from(u16_at(header, 26))
+            + usize::from(u16_at(header, 28));
+        let len = usize::try_from(entry.content_bytes).unwrap_or(usize::MAX);
+        self.bytes(&field, start, len, end)?;
+        Ok(start..start + len)
+    }
+}
+
+/// Replaces the sizes and the offset that did not fit into 32 bits by those of the zip64 extra field.
+fn widen(entry: &mut DirectoryEntry, mut extra: &[u8]) -> Result<(), String> {
+    const TOO_WIDE: u64 = u32::MAX as u64;
+    while let Some((head, rest)) = extra.split_first_chunk::<4>() {
+        let id = u16_at(head, 0);
+        let len = usize::from(u16_at(head, 2));
+        let Some((field, rest)) = rest.split_at_checked(len) else {
+            // Padding that is no field: PyTorch aligns its entries with such.
+            return Ok(());
+        };
+        if id == ZIP64_EXTRA {
+            let mut values = field.chunks_exact(8).map(|value| u64_at(value, 0));
+            for value in [
+                &mut entry.content_bytes,
+                &mut entry.stored_bytes,
+                &mut entry.local_offset,
+            ] {
+                if *value == TOO_WIDE {
+                    *value = values
+                        .next()
+                        .ok_or("the 64-bit sizes are missing".to_owned())?;
+                }
+            }
+            return Ok(());
+        }
+        extra = rest;
+    }
+    Ok(())
+}
+
+fn u16_at(bytes: &[u8], at: usize) -> u16 {
+    u16::from_le_bytes([bytes[at], bytes[at + 1]])
+}
+
+fn u32_at(bytes: &[u8], at: usize) -> u32 {
+    u32::from(u16_at(bytes, at)) | u32::from(u16_at(bytes, at + 2)) << 16
+}
+
+fn u64_at(bytes: &[u8], at: usize) -> u64 {
+    u64::from(u32_at(bytes, at)) | u64::from(u32_at(bytes, at + 4)) << 32
+}
+
+#[cfg(test)]
+pub(crate) mod tests {
+    use super::*;
+
+    /// An archive of stored entries; `edit` may spoil each directory entry's fixed part.
+    pub(crate) fn archive(entries: &[(&str, &[u8])], edit: impl Fn(usize, &mut [u8])) -> Vec<u8> {
+        let (mut out, mut directory) = (Vec::new(), Vec::new());
+        for (i, (name, content)) in entries.iter().enumerate() {
+            let offset = out.len() as u32;
+            let len = (content.len() as u32).to_le_bytes();
+            let mut local = [0u8; LOCAL_HEADER_BYTES];
+            local[..4].copy_from_slice(LOCAL_HEADER);
+            local[18..22].copy_from_slice(&len);
+            local[22..26].copy_from_slice(&len);
+            local[26..28].copy_from_slice(&(name.len() as u16).to_le_bytes());
+            out.extend_from_slice(&local);
+            out.extend_from_slice(name.as_bytes());
+            out.extend_from_slice(content);
+            let mut fixed = [0u8; DIRECTORY_ENTRY_BYTES];
+            fixed[..4].copy_from_slice(DIRECTORY_ENTRY);
+            fixed[20..24].copy_from_slice(&len);
+            fixed[24..28].copy_from_slice(&len);
+            fixed[28..30].copy_from_slice(&(name.len() as u16).to_le_bytes());
+            fixed[42..46].copy_from_slice(&offset.to_le_bytes());
+            edit(i, &mut fixed);
+            directory.extend_from_slice(&fixed);
+            directory.extend_from_slice(name.as_bytes());
+        }
+        let start = out.len() as u32;
+        out.extend_from_slice(&directory);
+        let mut end = [0u8; END_BYTES];
+        end[..4].copy_from_slice(END);
+        end[8..10].copy_from_slice(&(entries.len() as u16).to_le_bytes());
+        end[10..12].copy_from_slice(&(entries.len() as u16).to_le_bytes());
+        end[12..16].copy_from_slice(&(directory.len() as u32).to_le_bytes());
+        end[16..20].copy_from_slice(&start.to_le_bytes());
+        out.extend_from_slice(&end);
+        out
+    }
+
+    fn open(bytes: Vec<u8>) -> Result<ZipArchive> {
+        ZipArchive::from_bytes(Bytes::from(bytes), "file".into())
+    }
+
+    fn problem(entries: &[(&str, &[u8])], edit: impl Fn(usize, &mut [u8])) -> String {
+        open(archive(entries, edit))
+            .expect_err("a defect")
+            .to_string()
+    }
+
+    #[test]
+    fn entries_are_found_by_name() {
+        let zip = open(archive(&[("a/b", b"one"), ("c", b"")], |_, _| {})).unwrap();
+        assert_eq!(zip.names().collect::<Vec<_>>(), ["a/b", "c"]);
+        assert_eq!(&*zip.get("a/b").unwrap(), b"one");
+        assert_eq!(&*zip.get("c").unwrap(), b"");
+        let error = zip.need("d").unwrap_err().to_string();
+        assert_eq!(error, "file: d: the archive has no such entry");
+    }
+
+    #[test]
+    fn each_defect_is_named() {
+        let one: &[(&str, &[u8])] = &[("a", b"content")];
+        let ok = |_: usize, _: &mut [u8]| {};
+        let set = |at: usize, value: &'static [u8]| {
+            move |_: usize, fixed: &mut [u8]| fixed[at..at + value.len()].copy_from_slice(value)
+        };
+        assert!(problem(one, set(10, &[8])).contains("entry \"a\" is compressed (method 8)"));
+        assert!(problem(one, set(8, &[1])).contains("encrypted"));
+        assert!(problem(one, set(24, &[0, 0, 0, 64])).contains("said to hold 1073741824"));
+        assert!(problem(one, set(20, &[255, 0, 0, 0, 255, 0])).contains("255 bytes needed"));
+        assert!(problem(one, set(42, &[9, 0, 0, 127])).contains("past the file's"));
+        assert!(problem(one, set(42, &[1])).contains("signature is missing"));
+        assert!(problem(one, set(28, &[0, 1])).contains("cut short"));
+        assert!(problem(&[("../a", b"")], ok).contains("\"../a\" is no path inside"));
+        assert!(problem(&[("/etc/x", b"")], ok).contains("no path inside"));
+        assert!(problem(&[("a", b"1"), ("a", b"2")], ok).contains("occurs twice"));
+        let same = |i: usize, fixed: &mut [u8]| {
+            if i == 1 {
+                fixed[42..46].fill(0);
+            }
+        };
+        assert!(problem(&[("a", b"12"), ("b", b"34")], same).contains("overlap"));
+    }
+
+    #[test]
+    fn what_is_cut_short_is_no_archive() {
+        let whole = archive(&[("a", b"content")], |_, _| {});
+        for len in 0..whole.len() {
+            assert!(open(whole[..len].to_vec()).is_err(), "{len} bytes");
+        }
+    }
+}
