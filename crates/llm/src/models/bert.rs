@@ -12,9 +12,10 @@ use std::sync::Arc;
 
 use hearth_kernels::{Pool, add, add_bias, attention_full, gelu, layer_norm};
 
+use super::mlp::GeluMlp;
 use super::pooling::{pool_sequences, read_embedding};
 use super::scratch::{Scratch, sized};
-use super::weights::{Embedding, Linear, Norm, Reader, Sizes, invalid};
+use super::weights::{Embedding, Linear, Norm, Reader, Sizes};
 use crate::error::{Error, Result};
 use crate::model::{EmbeddingInfo, EncoderModel, ModelInfo, Pooling};
 
@@ -55,49 +56,10 @@ impl Attention {
     }
 }
 
-/// `output(gelu(intermediate(x)))`, with the exact GELU.
-struct Mlp {
-    up: Linear,
-    down: Linear,
-}
-
-impl Mlp {
-    fn read(reader: &mut Reader, layer: &str, sizes: &Sizes) -> Result<Mlp> {
-        let Sizes {
-            hidden_size,
-            intermediate_size,
-            ..
-        } = *sizes;
-        Ok(Mlp {
-            up: reader.linear_with_bias(
-                &format!("{layer}.ffn_up"),
-                intermediate_size,
-                hidden_size,
-            )?,
-            down: reader.linear_with_bias(
-                &format!("{layer}.ffn_down"),
-                hidden_size,
-                intermediate_size,
-            )?,
-        })
-    }
-
-    /// `s.x`, `[T, hidden_size]`, to `s.y`.
-    fn forward(&self, model: &Bert, rows: usize, s: &mut Scratch) {
-        let pool = &*model.pool;
-        s.activations.load(pool, &s.x, model.sizes.hidden_size);
-        self.up.forward(pool, &s.activations, rows, &mut s.up); // [T, intermediate_size]
-        gelu(pool, &mut s.up);
-        s.activations
-            .load(pool, &s.up, model.sizes.intermediate_size);
-        self.down.forward(pool, &s.activations, rows, &mut s.y); // [T, hidden_size]
-    }
-}
-
 struct Layer {
     attention: Attention,
     attention_norm: Norm,
-    mlp: Mlp,
+    mlp: GeluMlp,
     mlp_norm: Norm,
 }
 
@@ -107,7 +69,7 @@ impl Layer {
         Ok(Layer {
             attention: Attention::read(reader, &layer, sizes.hidden_size)?,
             attention_norm: reader.norm(&format!("{layer}.attn_output_norm"), sizes.hidden_size)?,
-            mlp: Mlp::read(reader, &layer, sizes)?,
+            mlp: GeluMlp::read(reader, &layer, sizes, gelu)?,
             mlp_norm: reader.norm(&format!("{layer}.layer_output_norm"), sizes.hidden_size)?,
         })
     }
@@ -132,25 +94,7 @@ pub(crate) struct Bert {
 
 /// Reads a BERT checkpoint.
 pub(crate) fn load(mut reader: Reader) -> Result<Bert> {
-    let sizes = reader.sizes()?;
-    if sizes.num_kv_heads != sizes.num_heads {
-        return Err(invalid(
-            reader.key("attention.head_count_kv"),
-            sizes.num_kv_heads,
-            "as many as query heads",
-        ));
-    }
-    if sizes.num_heads * sizes.head_dim != sizes.hidden_size {
-        let expected = format!(
-            "the width {} over {} heads",
-            sizes.hidden_size, sizes.num_heads
-        );
-        return Err(invalid(
-            reader.key("attention.key_length"),
-            sizes.head_dim,
-            expected,
-        ));
-    }
+    let sizes = reader.ungrouped_sizes()?;
     if reader.bool("attention.causal")?.unwrap_or(false) {
         return Err(Error::Unsupported {
             key: reader.key("attention.causal"),
@@ -242,7 +186,8 @@ impl EncoderModel for Bert {
             layer.attention.forward(self, &spans, rows, s);
             add(&mut s.x, &s.y);
             self.layer_norm(&layer.attention_norm, s);
-            layer.mlp.forward(self, rows, s);
+            s.activations.load(&self.pool, &s.x, self.sizes.hidden_size);
+            layer.mlp.forward(&self.pool, rows, s);
             add(&mut s.x, &s.y);
             self.layer_norm(&layer.mlp_norm, s);
         }

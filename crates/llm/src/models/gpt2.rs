@@ -11,9 +11,10 @@ use std::sync::Arc;
 
 use hearth_kernels::{KvLayer, Matrix, Pool, add, attention, gelu_tanh, layer_norm, matmul};
 
+use super::mlp::GeluMlp;
 use super::pooling::read_embedding;
 use super::scratch::{Scratch, sized};
-use super::weights::{Embedding, Linear, Norm, Reader, Sizes, invalid};
+use super::weights::{Embedding, Linear, Norm, Reader, Sizes};
 use crate::cache::KvCache;
 use crate::error::Result;
 use crate::model::{Batch, ModelInfo, TextModel};
@@ -64,50 +65,11 @@ impl Attention {
     }
 }
 
-/// `c_proj(gelu_new(c_fc(x)))`.
-struct Mlp {
-    up: Linear,
-    down: Linear,
-}
-
-impl Mlp {
-    fn read(reader: &mut Reader, layer: &str, sizes: &Sizes) -> Result<Mlp> {
-        let Sizes {
-            hidden_size,
-            intermediate_size,
-            ..
-        } = *sizes;
-        Ok(Mlp {
-            up: reader.linear_with_bias(
-                &format!("{layer}.ffn_up"),
-                intermediate_size,
-                hidden_size,
-            )?,
-            down: reader.linear_with_bias(
-                &format!("{layer}.ffn_down"),
-                hidden_size,
-                intermediate_size,
-            )?,
-        })
-    }
-
-    /// `s.y`, `[T, hidden_size]`, in place.
-    fn forward(&self, model: &Gpt2, rows: usize, s: &mut Scratch) {
-        let pool = &*model.pool;
-        s.activations.load(pool, &s.y, model.sizes.hidden_size);
-        self.up.forward(pool, &s.activations, rows, &mut s.up); // [T, intermediate_size]
-        gelu_tanh(pool, &mut s.up);
-        s.activations
-            .load(pool, &s.up, model.sizes.intermediate_size);
-        self.down.forward(pool, &s.activations, rows, &mut s.y); // [T, hidden_size]
-    }
-}
-
 struct Layer {
     attention_norm: Norm,
     attention: Attention,
     mlp_norm: Norm,
-    mlp: Mlp,
+    mlp: GeluMlp,
 }
 
 impl Layer {
@@ -117,7 +79,7 @@ impl Layer {
             attention_norm: reader.norm(&format!("{layer}.attn_norm"), sizes.hidden_size)?,
             attention: Attention::read(reader, &layer, sizes)?,
             mlp_norm: reader.norm(&format!("{layer}.ffn_norm"), sizes.hidden_size)?,
-            mlp: Mlp::read(reader, &layer, sizes)?,
+            mlp: GeluMlp::read(reader, &layer, sizes, gelu_tanh)?,
         })
     }
 }
@@ -139,25 +101,7 @@ pub(crate) struct Gpt2 {
 
 /// Reads a GPT-2 checkpoint.
 pub(crate) fn load(mut reader: Reader) -> Result<Gpt2> {
-    let sizes = reader.sizes()?;
-    if sizes.num_kv_heads != sizes.num_heads {
-        return Err(invalid(
-            reader.key("attention.head_count_kv"),
-            sizes.num_kv_heads,
-            "as many as query heads",
-        ));
-    }
-    if sizes.num_heads * sizes.head_dim != sizes.hidden_size {
-        let expected = format!(
-            "the width {} over {} heads",
-            sizes.hidden_size, sizes.num_heads
-        );
-        return Err(invalid(
-            reader.key("attention.key_length"),
-            sizes.head_dim,
-            expected,
-        ));
-    }
+    let sizes = reader.ungrouped_sizes()?;
     let layer_norm_eps = reader.require_positive("attention.layer_norm_epsilon")?;
     let token_embedding = reader.embedding("token_embd.weight", sizes.hidden_size)?;
     let position_embedding = reader.table(
@@ -237,7 +181,8 @@ impl TextModel for Gpt2 {
             add(&mut s.x, &s.y);
 
             self.layer_norm(&s.x, &layer.mlp_norm, &mut s.y);
-            layer.mlp.forward(self, rows, s);
+            s.activations.load(&self.pool, &s.y, width);
+            layer.mlp.forward(&self.pool, rows, s);
             add(&mut s.x, &s.y);
         }
         self.layer_norm(&s.x[..rows * width], &self.norm, hidden); // [outputs, hidden_size]

@@ -8,6 +8,7 @@ pub(crate) mod bert;
 mod decoder;
 pub(crate) mod gpt2;
 pub(crate) mod llama;
+mod mlp;
 mod pooling;
 pub(crate) mod qwen2;
 pub(crate) mod qwen3;

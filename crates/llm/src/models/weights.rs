@@ -188,6 +188,31 @@ impl<'a> Reader<'a> {
         })
     }
 
+    /// As [`Reader::sizes`], of a model with as many heads of keys and values as of queries, which together are as wide as
+    /// the stream.
+    pub fn ungrouped_sizes(&self) -> Result<Sizes> {
+        let sizes = self.sizes()?;
+        if sizes.num_kv_heads != sizes.num_heads {
+            return Err(invalid(
+                self.key("attention.head_count_kv"),
+                sizes.num_kv_heads,
+                "as many as query heads",
+            ));
+        }
+        if sizes.num_heads * sizes.head_dim != sizes.hidden_size {
+            let expected = format!(
+                "the width {} over {} heads",
+                sizes.hidden_size, sizes.num_heads
+            );
+            return Err(invalid(
+                self.key("attention.key_length"),
+                sizes.head_dim,
+                expected,
+            ));
+        }
+        Ok(sizes)
+    }
+
     /// A tensor of the given shape, rows first.
     fn tensor(&mut self, name: &str, shape: &[usize]) -> Result<Tensor> {
         self.optional_tensor(name, shape)?
