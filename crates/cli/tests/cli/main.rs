@@ -6,6 +6,8 @@ mod look;
 mod quantize;
 mod run;
 mod serve;
+#[cfg(unix)]
+mod terminal;
 
 use std::ffi::OsStr;
 use std::io::Write;
