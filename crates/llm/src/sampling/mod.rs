@@ -22,8 +22,10 @@
 mod params;
 mod philox;
 mod sampler;
+mod scan;
 mod select;
 
 pub use params::SamplingParams;
 pub use philox::{derive_seed, random_seed};
-pub(crate) use sampler::{Sampler, score};
+pub use sampler::Sampler;
+pub(crate) use sampler::score;

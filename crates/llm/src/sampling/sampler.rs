@@ -5,16 +5,26 @@ use std::collections::HashMap;
 
 use super::params::SamplingParams;
 use super::philox::uniform;
-use super::select::{Candidate, keep_mass, top_k};
+use super::scan::{CHUNK, finite_max, position_of_max, sum_at_least};
+use super::select::{Candidate, nucleus_edge, order, top_k};
+
+/// Room to select and to score in, so that no step allocates.
+#[derive(Default)]
+struct Room {
+    candidates: Vec<Candidate>,
+    probabilities: Vec<f32>,
+    /// Of each chunk of the vocabulary.
+    masses: Vec<f64>,
+}
 
 thread_local! {
-    /// Room to select in, so that no step allocates: one a thread, as rows are sampled in parallel.
-    static CANDIDATES: RefCell<Vec<Candidate>> = const { RefCell::new(Vec::new()) };
+    /// One a thread, as rows are sampled in parallel.
+    static ROOM: RefCell<Room> = RefCell::default();
 }
 
 /// Chooses the tokens of one sequence.
 #[derive(Debug)]
-pub(crate) struct Sampler {
+pub struct Sampler {
     params: SamplingParams,
     seed: u64,
     /// How often each token appeared in the answer; 0 for those of the prompt alone. Empty where
@@ -50,33 +60,20 @@ impl Sampler {
         self.apply_penalties(logits);
         let max = finite_max(logits)?;
         if params.temperature == 0.0 {
-            let best = logits.iter().position(|&logit| logit == max)?;
-            return u32::try_from(best).ok();
+            return u32::try_from(position_of_max(logits, max)?).ok();
         }
         let random = uniform(self.seed, index);
-        CANDIDATES.with_borrow_mut(|candidates| match params.top_k {
+        ROOM.with_borrow_mut(|room| match params.top_k {
             Some(k) if k < logits.len() => {
-                top_k(logits, k, candidates);
-                for candidate in candidates.iter_mut() {
-                    candidate.value = ((candidate.value - max) / params.temperature).exp();
-                }
-                if params.top_p < 1.0 {
-                    let total: f64 = candidates.iter().map(|c| f64::from(c.value)).sum();
-                    keep_mass(candidates, f64::from(params.top_p) * total);
-                }
-                draw_sorted(candidates, params.min_p, random)
+                top_k(logits, k, &mut room.candidates);
+                draw_best(&mut room.candidates, params, random)
             }
             _ => {
                 for logit in logits.iter_mut() {
                     *logit = (*logit - max) / params.temperature;
                 }
                 hearth_kernels::softmax(logits);
-                if params.top_p < 1.0 {
-                    nucleus(logits, params.top_p, candidates);
-                    draw_sorted(candidates, params.min_p, random)
-                } else {
-                    draw_any(logits, params.min_p, random)
-                }
+                draw_any(logits, params, room, random)
             }
         })
     }
@@ -104,71 +101,99 @@ impl Sampler {
 /// `None` as for [`Sampler::sample`].
 pub(crate) fn score(logits: &[f32], token: u32, k: usize) -> Option<(f32, Vec<(u32, f32)>)> {
     let max = finite_max(logits)?;
-    let sum: f64 = logits.iter().map(|l| f64::from((l - max).exp())).sum();
-    let logprob = |logit: f32| (f64::from(logit) - f64::from(max) - sum.ln()) as f32;
-    let top = CANDIDATES.with_borrow_mut(|candidates| {
-        top_k(logits, k, candidates);
-        let top = candidates.iter().map(|c| (c.token, logprob(c.value)));
-        top.collect()
+    ROOM.with_borrow_mut(|room| {
+        room.probabilities.clear();
+        room.probabilities.extend_from_slice(logits);
+        hearth_kernels::softmax(&mut room.probabilities);
+        // exp(max - max) over the sum of all.
+        let log_sum = -f64::from(finite_max(&room.probabilities)?).ln();
+        let logprob = |logit: f32| (f64::from(logit) - f64::from(max) - log_sum) as f32;
+        top_k(logits, k, &mut room.candidates);
+        let top = room.candidates.iter().map(|c| (c.token, logprob(c.value)));
+        Some((logprob(logits[token as usize]), top.collect()))
+    })
+}
+
+/// Draws from the logits of the `top_k` best, which are in order.
+fn draw_best(best: &mut [Candidate], params: &SamplingParams, random: f64) -> Option<u32> {
+    let max = best.first()?.value;
+    for candidate in best.iter_mut() {
+        candidate.value = ((candidate.value - max) / params.temperature).exp();
+    }
+    let mut kept = best.len();
+    if params.top_p < 1.0 {
+        let total: f64 = best.iter().map(|c| f64::from(c.value)).sum();
+        let target = f64::from(params.top_p) * total;
+        let mut mass = 0.0;
+        let reaches = |c: &Candidate| {
+            mass += f64::from(c.value);
+            mass >= target
+        };
+        kept = best.iter().position(reaches).map_or(kept, |last| last + 1);
+    }
+    // The first one's value is 1.
+    let likely = best[..kept].partition_point(|c| c.value >= params.min_p);
+    let likely = &best[..likely];
+    let total: f64 = likely.iter().map(|c| f64::from(c.value)).sum();
+    let weights = likely.iter().map(|c| (c.token, f64::from(c.value)));
+    pick(weights, random * total).map(|(token, _)| token)
+}
+
+/// Draws from all tokens, but those outside of the nucleus of `top_p` and those below `min_p` of the most likely one.
+fn draw_any(
+    probabilities: &[f32],
+    params: &SamplingParams,
+    room: &mut Room,
+    random: f64,
+) -> Option<u32> {
+    let mut least = Candidate {
+        value: f32::MIN_POSITIVE,
+        token: u32::MAX,
+    };
+    if params.min_p > 0.0 {
+        least.value = (params.min_p * finite_max(probabilities)?).max(least.value);
+    }
+    if params.top_p < 1.0 {
+        let edge = nucleus_edge(probabilities, params.top_p, &mut room.candidates)?;
+        least = std::cmp::min_by(edge, least, order);
+    }
+    // Behind the least likely one's place, tokens that are as likely as it are out.
+    let (front, back) = probabilities.split_at(probabilities.len().min(least.token as usize + 1));
+    let parts = [
+        (0, front, least.value),
+        (least.token.wrapping_add(1), back, least.value.next_up()),
+    ];
+    let chunks = parts.iter().flat_map(|&(first, part, bound)| {
+        let firsts = (first..).step_by(CHUNK);
+        let chunks = firsts.zip(part.chunks(CHUNK));
+        chunks.map(move |(first, chunk)| (first, chunk, bound))
     });
-    Some((logprob(logits[token as usize]), top))
+    room.masses.clear();
+    let masses = chunks
+        .clone()
+        .map(|(_, chunk, bound)| sum_at_least(chunk, bound));
+    room.masses.extend(masses);
+    // First the chunk, then the token in it.
+    let target = random * room.masses.iter().sum::<f64>();
+    let masses = room.masses.iter().copied().enumerate();
+    let (index, rest) = pick(masses, target)?;
+    let (first, chunk, bound) = chunks.clone().nth(index)?;
+    let likely = (first..).zip(chunk).filter(|&(_, &p)| p >= bound);
+    let weights = likely.map(|(token, &p)| (token, f64::from(p)));
+    pick(weights, rest).map(|(token, _)| token)
 }
 
-/// The largest logit, where all are below infinity and one is above negative infinity.
-pub(crate) fn finite_max(logits: &[f32]) -> Option<f32> {
-    let mut max = f32::NEG_INFINITY;
-    let mut valid = true;
-    for &logit in logits {
-        // False for NaN too.
-        valid &= logit < f32::INFINITY;
-        max = if logit > max { logit } else { max };
-    }
-    (valid && max > f32::NEG_INFINITY).then_some(max)
-}
-
-/// The most likely tokens with together `top_p` of the probability, in order.
-fn nucleus(probabilities: &[f32], top_p: f32, candidates: &mut Vec<Candidate>) {
-    // Tokens below (1 - p) / V have less than 1 - p together, so the others reach p without them.
-    // Half of that leaves room for the rounding of sums.
-    let cutoff = (1.0 - top_p) / (2.0 * probabilities.len() as f32);
-    candidates.clear();
-    for (token, &value) in (0u32..).zip(probabilities) {
-        if value >= cutoff && value > 0.0 {
-            candidates.push(Candidate { value, token });
-        }
-    }
-    let total: f64 = probabilities.iter().map(|&p| f64::from(p)).sum();
-    keep_mass(candidates, f64::from(top_p) * total);
-}
-
-/// Draws from candidates in order; those below `min_p` of the first are no candidates.
-fn draw_sorted(candidates: &[Candidate], min_p: f32, random: f64) -> Option<u32> {
-    let least = min_p * candidates.first()?.value;
-    let end = candidates.partition_point(|c| c.value >= least);
-    let weighted = candidates[..end].iter().map(|c| (c.token, c.value));
-    draw(weighted, random)
-}
-
-/// Draws from all tokens but those below `min_p` of the most likely one.
-fn draw_any(probabilities: &[f32], min_p: f32, random: f64) -> Option<u32> {
-    let least = min_p * finite_max(probabilities)?;
-    let weighted = (0u32..).zip(probabilities.iter().copied());
-    draw(weighted.filter(|&(_, p)| p >= least), random)
-}
-
-/// The token at `random`, in [0, 1), of the way through the weights.
-fn draw(weighted: impl Iterator<Item = (u32, f32)> + Clone, random: f64) -> Option<u32> {
-    let total: f64 = weighted.clone().map(|(_, weight)| f64::from(weight)).sum();
-    let target = random * total;
+/// The one among `weights` in which `target` lies when they are laid end to end, and how far within. The last one where
+/// rounding leaves the target at the very end; `None` where all weigh nothing.
+fn pick<T>(weights: impl Iterator<Item = (T, f64)>, target: f64) -> Option<(T, f64)> {
     let mut passed = 0.0;
     let mut last = None;
-    for (token, weight) in weighted.filter(|&(_, weight)| weight > 0.0) {
-        passed += f64::from(weight);
+    for (item, weight) in weights.filter(|&(_, weight)| weight > 0.0) {
+        last = Some((item, target - passed));
+        passed += weight;
         if passed > target {
-            return Some(token);
+            break;
         }
-        // Where rounding leaves the target at the very end.
-        last = Some(token);
     }
     last
 }
