@@ -3,10 +3,11 @@
 use std::io::{ErrorKind, Write};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use anyhow::{Context, Result, anyhow, bail};
 use hearth_hub::{Entry, Kind, Location};
-use hearth_runtime::{EngineConfig, Runtime, RuntimeConfig};
+use hearth_runtime::{EngineConfig, PageStore, Runtime, RuntimeConfig};
 use hearth_serve::{ServeConfig, Server};
 
 use crate::interrupt;
@@ -37,6 +38,10 @@ pub struct Args {
     #[arg(long, value_name = "MIB", default_value_t = EngineConfig::default().cache_bytes >> 20,
           value_parser = clap::value_parser!(u64).range(1..=1 << 24))]
     cache: u64,
+    /// Disk for what text models have read and written when they are unloaded or the server stops, in MiB, so that
+    /// conversations go on later without being computed again; kept in cache/kv of $HEARTH_HOME or ~/.hearth. 0 for none.
+    #[arg(long, value_name = "MIB", default_value_t = 2048, value_parser = clap::value_parser!(u64).range(..=1 << 24))]
+    cache_disk: u64,
     /// Most sequences that a text model writes at once; others wait.
     #[arg(long, value_name = "N", default_value_t = EngineConfig::default().max_sequences)]
     max_sequences: usize,
@@ -83,7 +88,9 @@ pub fn run(args: Args) -> Result<()> {
         max_sequences: args.max_sequences,
         ..EngineConfig::default()
     };
+    let pages = pages(&args.models, args.cache_disk)?;
     let config = RuntimeConfig {
+        pages,
         threads: args.threads.map(Into::into),
         engine,
         ..RuntimeConfig::default()
@@ -105,6 +112,21 @@ pub fn run(args: Args) -> Result<()> {
         server.run(stop_signal()).await?;
         Ok(())
     })
+}
+
+/// Where computed prefixes are kept, `mib` at most. A server does without where it can't have the folder.
+fn pages(models: &Models, mib: u64) -> Result<Option<Arc<PageStore>>> {
+    if mib == 0 {
+        return Ok(None);
+    }
+    let folder = models.home()?.join("cache").join("kv");
+    match PageStore::open(&folder, mib << 20) {
+        Ok(store) => Ok(Some(Arc::new(store))),
+        Err(error) => {
+            tracing::warn!("conversations are not kept on disk: {error}");
+            Ok(None)
+        }
+    }
 }
 
 /// Ready at the first Ctrl-C or SIGTERM; the second ends the process.

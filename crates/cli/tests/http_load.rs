@@ -167,3 +167,42 @@ fn the_server_ends_when_its_streams_have() {
     assert!(server.wait(), "the program ends well");
     assert!(!server.is_listening());
 }
+
+#[test]
+fn a_conversation_goes_on_after_a_restart_without_being_computed_again() {
+    let home = tempfile::tempdir().expect("a folder for the servers' home");
+    let long = "Once upon a time there was a small house at the edge of a forest. ".repeat(12);
+    let body = chat(
+        &long,
+        json!({"max_tokens": 12, "temperature": 0, "seed": 1}),
+    );
+    let answer = |server: &Server| {
+        let answer = server.ok(PATH, &body);
+        answer["choices"][0]["message"].clone()
+    };
+    let stop = |mut server: Server| {
+        server.terminate();
+        assert!(server.wait());
+    };
+    let server = Server::start_in(home.path(), &[]);
+    let first = answer(&server);
+    stop(server);
+    let folder = home.path().join("cache/kv");
+    assert!(folder.read_dir().expect("the folder").count() > 1);
+
+    let server = Server::start_in(home.path(), &[]);
+    assert_eq!(answer(&server), first);
+    let engine = server.engine();
+    assert!(engine["cache_blocks_read"].as_u64() > Some(5), "{engine}");
+    let found = engine["prefix_hit_tokens"].as_u64();
+    assert!(found > Some(100), "{engine}");
+    stop(server);
+
+    // Without a budget nothing is looked for and nothing written.
+    std::fs::remove_dir_all(&folder).expect("ours");
+    let server = Server::start_in(home.path(), &["--cache-disk", "0"]);
+    assert_eq!(answer(&server), first);
+    assert_eq!(server.engine()["cache_blocks_read"], 0);
+    stop(server);
+    assert!(!folder.exists());
+}

@@ -2,8 +2,8 @@
 //!
 //! [`load_text`] and [`load_encoder`] make a model of a [`hearth_formats::Checkpoint`]; to all above, a model is one of
 //! two narrow traits, [`TextModel`] and [`EncoderModel`]. [`tokenizer`] and [`template`] turn text and messages into
-//! tokens and back, [`engine`] batches requests on a model over the paged [`KvCache`], [`sampling`] picks tokens, and
-//! [`embedder`] batches inputs on an encoder.
+//! tokens and back, [`engine`] batches requests on a model over the paged [`KvCache`], [`sampling`] picks tokens,
+//! [`pages`] keeps computed prefixes on disk, and [`embedder`] batches inputs on an encoder.
 //!
 //! One law holds throughout: what is computed for a request depends bit for bit on that request alone, not on what
 //! shares its batch, on how its prompt is cut, or on the number of threads.
@@ -17,6 +17,7 @@ mod error;
 mod load;
 mod model;
 mod models;
+pub mod pages;
 pub mod sampling;
 pub mod template;
 pub mod tokenizer;

@@ -26,5 +26,6 @@ pub use hearth_llm::sampling::{SamplingParams, derive_seed};
 
 pub use embedding::EmbeddingService;
 pub use error::Error;
+pub use hearth_llm::pages::{PageStats, PageStore, PageStoreError};
 pub use runtime::{EngineFigures, LoadedModel, ModelEntry, ModelKind, Runtime, RuntimeConfig};
 pub use text::{ChatPrompt, TextService};

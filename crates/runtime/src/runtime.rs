@@ -7,6 +7,7 @@ use hearth_hub::catalog::{self, Catalog, CatalogError, Entry};
 use hearth_kernels::{KernelError, Pool, Precision};
 use hearth_llm::embedder::{Embedder, EmbedderConfig};
 use hearth_llm::engine::{Engine, EngineConfig, EngineStats, Shutdown};
+use hearth_llm::pages::{ModelIdentity, PageStore};
 use hearth_llm::template::ChatTemplate;
 use hearth_llm::tokenizer::Tokenizer;
 use hearth_llm::{Kind, LoadOptions, kind_of, load_encoder, load_text};
@@ -27,6 +28,8 @@ pub struct RuntimeConfig {
     pub precision: Precision,
     /// Settings of text models' engines.
     pub engine: EngineConfig,
+    /// Where text models keep computed prefixes when their engines end; without it they are lost.
+    pub pages: Option<Arc<PageStore>>,
     /// Settings of embedding models' engines.
     pub embedder: EmbedderConfig,
 }
@@ -37,6 +40,7 @@ impl Default for RuntimeConfig {
             threads: None,
             precision: Precision::Int8,
             engine: EngineConfig::default(),
+            pages: None,
             embedder: EmbedderConfig::default(),
         }
     }
@@ -91,6 +95,16 @@ pub struct EngineFigures {
     pub cache_blocks_cached: usize,
     /// All blocks of the KV cache.
     pub cache_blocks_total: usize,
+    /// Times that a request looked for the beginning of its prompt in the cache.
+    pub prefix_lookups: u64,
+    /// Times that it found a part of it.
+    pub prefix_hits: u64,
+    /// Tokens that were found so and not computed.
+    pub prefix_hit_tokens: u64,
+    /// Cached blocks given up for new contents.
+    pub cache_evictions: u64,
+    /// Blocks that came from disk.
+    pub cache_blocks_read: u64,
     /// Prompt tokens taken in since the model was loaded.
     pub tokens_in: u64,
     /// Tokens generated since.
@@ -119,6 +133,11 @@ impl From<EngineStats> for EngineFigures {
             cache_blocks_used: stats.blocks_used,
             cache_blocks_cached: stats.blocks_cached,
             cache_blocks_total: stats.blocks_total,
+            prefix_lookups: stats.prefix_lookups,
+            prefix_hits: stats.prefix_hits,
+            prefix_hit_tokens: stats.prefix_hit_tokens,
+            cache_evictions: stats.evictions,
+            cache_blocks_read: stats.blocks_read,
             tokens_in: stats.tokens_in,
             tokens_out: stats.tokens_out,
             cancelled: stats.cancelled,
@@ -370,7 +389,18 @@ impl Loader {
                 let template = template.map_err(|error| failed(&error))?;
                 let info = model.info().clone();
                 let config = self.config.engine.clone();
-                let engine = Engine::start(model, Arc::clone(&tokenizer), config)?;
+                let pages = self.config.pages.as_ref().and_then(|store| {
+                    let identity = ModelIdentity::of(&checkpoint, &options);
+                    let identity = identity.inspect_err(|error| {
+                        tracing::warn!(model = name, %error, "its prefixes are not kept on disk");
+                    });
+                    Some(store.of_model(identity.ok()?))
+                });
+                let tokens = Arc::clone(&tokenizer);
+                let engine = match pages {
+                    Some(pages) => Engine::start_with_pages(model, tokens, config, pages)?,
+                    None => Engine::start(model, tokens, config)?,
+                };
                 let service =
                     TextService::new(name, info, tokenizer, template, engine, preparation)?;
                 Ok(Service::Text(Arc::new(service)))

@@ -7,6 +7,7 @@
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpStream};
+use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::sync::mpsc;
 use std::time::{Duration, Instant};
@@ -25,17 +26,24 @@ const PATIENCE: Duration = Duration::from_secs(120);
 pub struct Server {
     child: Child,
     address: SocketAddr,
-    _home: TempDir,
+    _home: Option<TempDir>,
 }
 
 impl Server {
     /// Starts `hearth serve` with `arguments` besides host and port.
     pub fn start(arguments: &[&str]) -> Self {
         let home = tempfile::tempdir().expect("a folder for the server's home");
+        let mut server = Self::start_in(home.path(), arguments);
+        server._home = Some(home);
+        server
+    }
+
+    /// The same with a home that outlives the server.
+    pub fn start_in(home: &Path, arguments: &[&str]) -> Self {
         let mut child = Command::new(env!("CARGO_BIN_EXE_hearth"))
             .args(["serve", "--host", "127.0.0.1", "--port", "0"])
             .args(arguments)
-            .env("HEARTH_HOME", home.path())
+            .env("HEARTH_HOME", home)
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
@@ -76,7 +84,7 @@ impl Server {
         Self {
             child,
             address,
-            _home: home,
+            _home: None,
         }
     }
 

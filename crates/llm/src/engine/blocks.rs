@@ -203,6 +203,16 @@ impl BlockManager {
         cached
     }
 
+    /// The registered blocks that nobody holds, the most recently used first, each with the chain before it, its tokens
+    /// and its own chain. A block comes after the one that it continues.
+    pub fn unheld(&self) -> impl Iterator<Item = (u32, Chain, &[u32], Chain)> {
+        self.unheld.values().rev().map(|&id| {
+            let key = self.blocks[id as usize].key.as_ref();
+            let key = key.expect("an unheld block is registered, else this is a bug");
+            (id, key.before, &*key.tokens, self.registered[key].chain)
+        })
+    }
+
     /// Lets the caller write into a block that it holds: a block that others hold, or find, is
     /// exchanged for a new one. `None` where no block is available; nothing has changed then.
     pub fn make_writable(&mut self, id: u32) -> Option<Writable> {

@@ -18,6 +18,7 @@ mod event;
 mod gate;
 mod generation;
 mod request;
+mod resume;
 mod scheduler;
 mod sequence;
 mod stats;
@@ -38,10 +39,12 @@ pub use request::{DEFAULT_PRIORITY, GenerateRequest, MAX_LOGPROBS, MAX_PRIORITY}
 pub use stats::EngineStats;
 
 use crate::model::TextModel;
+use crate::pages::{ModelPages, PageHash};
 use crate::sampling::random_seed;
 use crate::tokenizer::Tokenizer;
 use answer::Answer;
 pub(crate) use gate::{Gate, Permit, Status};
+use resume::Resume;
 use scheduler::Scheduler;
 pub(crate) use thread::{ComputeThread, Work};
 use worker::{Submission, Worker};
@@ -76,6 +79,28 @@ impl Engine {
         tokenizer: Arc<Tokenizer>,
         config: EngineConfig,
     ) -> Result<Self, EngineError> {
+        Self::start_with(model, tokenizer, config, None)
+    }
+
+    /// As [`start`](Self::start); computed prefixes come from `pages` and go there when the engine ends.
+    ///
+    /// # Errors
+    /// As [`start`](Self::start).
+    pub fn start_with_pages(
+        model: Arc<dyn TextModel>,
+        tokenizer: Arc<Tokenizer>,
+        config: EngineConfig,
+        pages: ModelPages,
+    ) -> Result<Self, EngineError> {
+        Self::start_with(model, tokenizer, config, Some(pages))
+    }
+
+    fn start_with(
+        model: Arc<dyn TextModel>,
+        tokenizer: Arc<Tokenizer>,
+        config: EngineConfig,
+        pages: Option<ModelPages>,
+    ) -> Result<Self, EngineError> {
         let blocks = config.cache_blocks(&*model)?;
         let cache = model
             .new_cache(blocks, config.block_size, config.kv_dtype)
@@ -99,12 +124,19 @@ impl Engine {
             config.max_sequences,
             config.max_batch_tokens,
         );
+        let resume = pages.map(|pages| {
+            let kv_dtype = format!("{:?}", config.kv_dtype);
+            let (size, bytes) = (cache.block_size(), cache.block_bytes());
+            let root = PageHash::root(&pages.model, &kv_dtype, size, bytes);
+            Resume::new(pages.store, root, &cache)
+        });
         let worker = Worker::new(
             model,
             Arc::clone(&gate),
             scheduler,
             cache,
             config.priority_step,
+            resume,
             Arc::clone(&stats),
         );
         let thread = ComputeThread::start("engine", Arc::clone(&gate), worker)?;

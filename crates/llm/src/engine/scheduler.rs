@@ -84,6 +84,16 @@ impl<W> Scheduler<W> {
         self.running.is_empty() && self.waiting.is_empty()
     }
 
+    /// Whether nothing can be computed now: there is nothing, or all waits for a part of its prefix.
+    pub fn is_stalled(&self) -> bool {
+        self.running.is_empty() && self.waiting.values().all(|s| s.loading)
+    }
+
+    /// A sequence that waits.
+    pub fn waiting_mut(&mut self, rank: Rank) -> Option<&mut Sequence<W>> {
+        self.waiting.get_mut(&rank)
+    }
+
     pub fn running(&self) -> &[Sequence<W>] {
         &self.running
     }
@@ -179,8 +189,51 @@ impl<W> Scheduler<W> {
         let start = after.map_or(Unbounded, Excluded);
         self.waiting
             .range((start, Unbounded))
-            .next()
+            .find(|(_, sequence)| !sequence.loading)
             .map(|(&rank, _)| rank)
+    }
+
+    /// How many blocks of the beginning of a waiting sequence's tokens are cached.
+    pub fn cached_blocks(&self, rank: Rank) -> usize {
+        let sequence = self.waiting.get(&rank);
+        sequence.map_or(0, |sequence| self.find_prefix(sequence).len())
+    }
+
+    /// Takes blocks of a waiting sequence's tokens into the cache that come from elsewhere: `count` of them from block
+    /// `first` on, unless those before are cached no more, or there is no room. `fill` writes the `i`-th of them into the
+    /// block that it is given; what is cached already is left out. Answers how many blocks of the sequence are cached now.
+    pub fn insert_blocks(
+        &mut self,
+        rank: Rank,
+        first: usize,
+        count: usize,
+        mut fill: impl FnMut(u32, usize),
+    ) -> usize {
+        let Some(sequence) = self.waiting.get(&rank) else {
+            return 0;
+        };
+        let mut held = self.find_prefix(sequence);
+        if held.len() < first {
+            return held.len();
+        }
+        // The blocks before are held for a moment, so that none of them makes room for those behind, and count as used
+        // after them.
+        for &(block, _) in &held {
+            self.blocks.retain(block);
+        }
+        let blocks = sequence.tokens.chunks_exact(self.block_size);
+        for tokens in blocks.take(first + count).skip(held.len()) {
+            let Some(block) = self.blocks.allocate() else {
+                break;
+            };
+            fill(block, held.len() - first);
+            let before = held.last().map_or(Chain::ROOT, |&(_, chain)| chain);
+            held.push((block, self.blocks.register(block, before, tokens).chain));
+        }
+        for &(block, _) in held.iter().rev() {
+            self.blocks.release(block);
+        }
+        held.len()
     }
 
     /// The cached blocks that hold the beginning of a sequence's tokens.

@@ -43,6 +43,8 @@ pub(super) struct Sequence<W> {
     /// How many tokens may come from the prefix cache; fewer than all where outputs of the model
     /// are still wanted at the positions behind.
     pub match_limit: usize,
+    /// Whether a part of its prefix is being read from disk; it waits for that.
+    pub loading: bool,
     pub work: W,
 }
 
@@ -56,6 +58,7 @@ impl<W> Sequence<W> {
             table: Vec::new(),
             chain: Vec::new(),
             match_limit: usize::MAX,
+            loading: false,
             work,
         }
     }

@@ -17,7 +17,7 @@ pub struct EngineStats {
     pub tokens_in: u64,
     /// Tokens generated.
     pub tokens_out: u64,
-    /// Tokens whose keys and values were found in the prefix cache.
+    /// Tokens whose keys and values were found in the prefix cache, or came into it from disk.
     pub prefix_hit_tokens: u64,
     /// Times that a request found a part of its tokens in the prefix cache.
     pub prefix_hits: u64,
@@ -25,6 +25,10 @@ pub struct EngineStats {
     pub prefix_lookups: u64,
     /// Cached blocks given up for new contents.
     pub evictions: u64,
+    /// Blocks that came from the [pages](crate::pages) on disk.
+    pub blocks_read: u64,
+    /// Blocks kept there when the engine ended, those that were there already included.
+    pub blocks_written: u64,
     /// Sequences whose blocks were taken away and which had to be computed again.
     pub preemptions: u64,
     /// Steps of the model.

@@ -7,6 +7,7 @@ use hearth_kernels::AttentionSpan;
 
 use super::answer::{Answer, End};
 use super::event::TokenLogprobs;
+use super::resume::Resume;
 use super::scheduler::{Scheduler, Step};
 use super::sequence::{Rank, Sequence};
 use super::thread::Work;
@@ -63,6 +64,8 @@ pub(super) struct Worker {
     scheduler: Scheduler<Answer>,
     cache: KvCache,
     priority_step: Duration,
+    /// The pages on disk, where there are any.
+    resume: Option<Resume>,
     /// Ranks count from here.
     origin: Instant,
     admitted: u64,
@@ -91,6 +94,7 @@ impl Worker {
         scheduler: Scheduler<Answer>,
         cache: KvCache,
         priority_step: Duration,
+        resume: Option<Resume>,
         published: Arc<Mutex<EngineStats>>,
     ) -> Self {
         let mut worker = Self {
@@ -99,6 +103,7 @@ impl Worker {
             scheduler,
             cache,
             priority_step,
+            resume,
             origin: Instant::now(),
             admitted: 0,
             stats: EngineStats::default(),
@@ -286,6 +291,7 @@ impl Worker {
     fn publish(&mut self) {
         let blocks = self.scheduler.blocks.counts();
         let counts = self.scheduler.counts();
+        let pages = self.resume.as_ref().map(Resume::counts).unwrap_or_default();
         self.stats = EngineStats {
             running: self.scheduler.running().len(),
             waiting: self.scheduler.waiting_len(),
@@ -297,6 +303,8 @@ impl Worker {
             prefix_lookups: counts.prefix_lookups,
             evictions: blocks.evictions,
             preemptions: counts.preemptions,
+            blocks_read: pages.blocks_read,
+            blocks_written: pages.blocks_written,
             ..self.stats
         };
         *self
@@ -328,6 +336,9 @@ impl Work for Worker {
             sequence.match_limit = position;
         }
         self.scheduler.add(sequence);
+        if let Some(resume) = &mut self.resume {
+            resume.look(rank, &mut self.scheduler);
+        }
     }
 
     fn is_idle(&self) -> bool {
@@ -336,7 +347,10 @@ impl Work for Worker {
 
     fn step(&mut self) {
         self.end_checked();
-        if !self.scheduler.is_idle() {
+        if let Some(resume) = &mut self.resume {
+            resume.step(&mut self.scheduler, &mut self.cache);
+        }
+        if !self.scheduler.is_stalled() {
             self.compute();
         }
         self.publish();
@@ -348,6 +362,12 @@ impl Work for Worker {
             true
         });
         self.close(ended, Instant::now());
+        if let Some(resume) = &mut self.resume
+            // What a panic left behind is not to be trusted.
+            && !matches!(error, EngineError::Unhealthy { .. })
+        {
+            resume.keep(&self.scheduler, &self.cache);
+        }
         self.publish();
     }
 }

@@ -1,4 +1,4 @@
-//! The engine and the embedder over real models of a few thousand weights: laws, faults, and what callers and operators
+//! The engine and the embedder over real models of a few thousand weights: laws, faults, what prefixes cost, and what callers and operators
 //! do to them.
 
 mod callers;
@@ -6,5 +6,7 @@ mod embedder;
 mod faults;
 mod hooked;
 mod laws;
+mod pages;
+mod prefix;
 mod shutdown;
 mod support;

@@ -4,9 +4,10 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use hearth_formats::Checkpoint;
-use hearth_formats::gguf::{Array, Metadata, Value};
+use hearth_formats::gguf::{Array, GgufWriter, Metadata, TensorSpec, Value};
 use hearth_kernels::{KvDType, Pool, Precision};
 use hearth_llm::engine::*;
+use hearth_llm::template::ChatTemplate;
 use hearth_llm::tokenizer::Tokenizer;
 use hearth_llm::{LoadOptions, TextModel, load_text};
 
@@ -50,6 +51,54 @@ pub fn tokenizer() -> Arc<Tokenizer> {
     metadata.insert("tokenizer.ggml.bos_token_id", Value::U32(1));
     metadata.insert("tokenizer.ggml.eos_token_id", Value::U32(EOS));
     Arc::new(Tokenizer::from_metadata(&metadata).unwrap())
+}
+
+/// The built-in chat model, with room for longer texts than it was made for.
+pub struct Ember {
+    pub model: Arc<dyn TextModel>,
+    pub tokenizer: Arc<Tokenizer>,
+    pub template: ChatTemplate,
+}
+
+pub const EMBER_CONTEXT: u32 = 4096;
+
+impl Ember {
+    pub fn load(threads: usize) -> Ember {
+        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../models/ember.gguf");
+        let original = Checkpoint::open(&path).unwrap();
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("ember.gguf");
+        let mut metadata = original.metadata().clone();
+        metadata.insert("llama.context_length", EMBER_CONTEXT);
+        let specs = original.tensors().iter().map(|layout| TensorSpec {
+            name: layout.name.clone(),
+            dtype: layout.dtype,
+            shape: layout.shape.clone(),
+        });
+        let file = std::fs::File::create(&path).unwrap();
+        let mut writer = GgufWriter::new(file, &metadata, specs.collect()).unwrap();
+        for name in original.tensor_names() {
+            writer
+                .write(&original.require(name).unwrap().bytes)
+                .unwrap();
+        }
+        writer.finish().unwrap();
+
+        let checkpoint = Checkpoint::open(&path).unwrap();
+        let pool = Arc::new(Pool::new(threads));
+        let tokenizer = Arc::new(Tokenizer::open(&checkpoint).unwrap());
+        Ember {
+            model: load_text(&checkpoint, pool, LoadOptions::default()).unwrap(),
+            template: ChatTemplate::open(&checkpoint, &tokenizer)
+                .unwrap()
+                .unwrap(),
+            tokenizer,
+        }
+    }
+
+    pub fn start(&self, config: EngineConfig) -> Engine {
+        Engine::start(self.model.clone(), self.tokenizer.clone(), config).unwrap()
+    }
 }
 
 pub fn config() -> EngineConfig {
