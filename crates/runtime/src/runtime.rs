@@ -109,6 +109,10 @@ pub struct EngineFigures {
     pub tokens_in: u64,
     /// Tokens generated since.
     pub tokens_out: u64,
+    /// Tokens that were tried ahead because the text suggested them.
+    pub tokens_drafted: u64,
+    /// Those of them that became part of an answer.
+    pub tokens_accepted: u64,
     /// Requests whose clients went away.
     pub cancelled: u64,
     /// Sequences that had to give their blocks up for a while.
@@ -140,6 +144,8 @@ impl From<EngineStats> for EngineFigures {
             cache_blocks_read: stats.blocks_read,
             tokens_in: stats.tokens_in,
             tokens_out: stats.tokens_out,
+            tokens_drafted: stats.drafted,
+            tokens_accepted: stats.accepted,
             cancelled: stats.cancelled,
             preemptions: stats.preemptions,
         }

@@ -109,6 +109,11 @@ impl Answer {
         self.completion_tokens
     }
 
+    /// Tokens that are wanted yet, at most.
+    pub fn tokens_left(&self) -> usize {
+        self.max_tokens.saturating_sub(self.completion_tokens)
+    }
+
     /// Whether the token after the prompt is wanted.
     pub fn wants_tokens(&self) -> bool {
         self.max_tokens > 0

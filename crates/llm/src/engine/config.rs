@@ -20,6 +20,11 @@ pub struct EngineConfig {
     /// Tokens of one step, prompts' slices and running sequences' next tokens together; at least
     /// `max_sequences`. Default 512.
     pub max_batch_tokens: usize,
+    /// How long a step may take while sequences decode: prompts that come in are cut so that the others' next tokens
+    /// wait no longer than about this. Default 100 ms.
+    pub step_time: Duration,
+    /// When tokens that the text itself suggests are tried ahead. Default [`Speculation::WherePays`].
+    pub speculation: Speculation,
     /// Sequences that run at a time. Default 64.
     pub max_sequences: usize,
     /// Requests that may wait, beyond those that run. Default 256.
@@ -29,6 +34,17 @@ pub struct EngineConfig {
     pub priority_step: Duration,
 }
 
+/// When an engine tries tokens ahead that the text itself suggests. It changes no answer, only when it is there.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Speculation {
+    /// Never.
+    Off,
+    /// Where what a step costs and how often guesses were right say that it is faster so.
+    WherePays,
+    /// Wherever there is a guess and room for it.
+    Always,
+}
+
 impl Default for EngineConfig {
     fn default() -> Self {
         Self {
@@ -36,6 +52,8 @@ impl Default for EngineConfig {
             cache_bytes: 1 << 30,
             kv_dtype: KvDType::F16,
             max_batch_tokens: 512,
+            step_time: Duration::from_millis(100),
+            speculation: Speculation::WherePays,
             max_sequences: 64,
             queue_limit: 256,
             priority_step: Duration::from_secs(30),

@@ -13,14 +13,18 @@
 mod answer;
 mod blocks;
 mod config;
+mod deal;
+mod draft;
 mod error;
 mod event;
 mod gate;
 mod generation;
+mod pace;
 mod request;
 mod resume;
 mod scheduler;
 mod sequence;
+mod speculate;
 mod stats;
 mod stop;
 mod thread;
@@ -31,7 +35,7 @@ use std::time::Instant;
 
 use tokio::sync::mpsc::unbounded_channel;
 
-pub use config::EngineConfig;
+pub use config::{EngineConfig, Speculation};
 pub use error::EngineError;
 pub use event::{Event, FinishReason, Timings, TokenLogprobs, Usage};
 pub use generation::Generation;
@@ -45,7 +49,6 @@ use crate::tokenizer::Tokenizer;
 use answer::Answer;
 pub(crate) use gate::{Gate, Permit, Status};
 use resume::Resume;
-use scheduler::Scheduler;
 pub(crate) use thread::{ComputeThread, Work};
 use worker::{Submission, Worker};
 
@@ -118,12 +121,6 @@ impl Engine {
             config.max_sequences.saturating_add(config.queue_limit),
         ));
         let stats = Arc::new(Mutex::new(EngineStats::default()));
-        let scheduler = Scheduler::new(
-            blocks,
-            config.block_size,
-            config.max_sequences,
-            config.max_batch_tokens,
-        );
         let resume = pages.map(|pages| {
             let kv_dtype = format!("{:?}", config.kv_dtype);
             let (size, bytes) = (cache.block_size(), cache.block_bytes());
@@ -133,9 +130,8 @@ impl Engine {
         let worker = Worker::new(
             model,
             Arc::clone(&gate),
-            scheduler,
             cache,
-            config.priority_step,
+            &config,
             resume,
             Arc::clone(&stats),
         );

@@ -21,6 +21,15 @@ pub(super) struct Slice {
     pub sequence: usize,
     /// Positions of the tokens.
     pub positions: Range<usize>,
+    /// How many of them, at the end, are guesses.
+    pub drafts: usize,
+}
+
+impl Slice {
+    /// Position of the first guess, or behind the last token where there is none.
+    pub fn first_draft(&self) -> usize {
+        self.positions.end - self.drafts
+    }
 }
 
 /// The work of a step.
@@ -29,6 +38,14 @@ pub(super) struct Step {
     pub slices: Vec<Slice>,
     /// Blocks to copy before anything is written, in this order: from, to.
     pub copies: Vec<(u32, u32)>,
+}
+
+impl Step {
+    /// Whether it carries more than running sequences' next tokens and guesses.
+    pub fn has_prompts(&self) -> bool {
+        let mut slices = self.slices.iter();
+        slices.any(|slice| slice.positions.len() > 1 + slice.drafts)
+    }
 }
 
 /// Counters of the scheduler.
@@ -47,6 +64,8 @@ pub(super) struct Scheduler<W> {
     block_size: usize,
     max_sequences: usize,
     max_batch_tokens: usize,
+    /// Tokens of prompts in the next step.
+    prompt_tokens: usize,
     /// Those that hold blocks, in order.
     running: Vec<Sequence<W>>,
     waiting: BTreeMap<Rank, Sequence<W>>,
@@ -69,6 +88,7 @@ impl<W> Scheduler<W> {
             block_size,
             max_sequences,
             max_batch_tokens,
+            prompt_tokens: max_batch_tokens,
             running: Vec::with_capacity(max_sequences),
             waiting: BTreeMap::new(),
             counts: Counts::default(),
@@ -126,19 +146,29 @@ impl<W> Scheduler<W> {
         removed
     }
 
-    /// Plans a step. Empty only where nothing is running or waiting.
-    pub fn schedule(&mut self) -> Step {
-        let mut step = Step::default();
-        self.admit(&mut step);
-        self.plan(&mut step);
-        step
+    /// How many running sequences only want their next token.
+    pub fn decoding_len(&self) -> usize {
+        self.running.iter().filter(|s| s.decoding()).count()
     }
 
-    /// Notes that a step's slices are in the cache, and makes the full blocks findable.
+    /// Plans a step with at most `prompt_tokens` tokens of prompts. Empty only where nothing is running or waiting.
+    pub fn schedule(&mut self, prompt_tokens: usize, step: &mut Step) {
+        step.slices.clear();
+        step.copies.clear();
+        self.prompt_tokens = prompt_tokens;
+        self.admit(step);
+        self.plan(step);
+        self.add_drafts(step);
+    }
+
+    /// Notes that a step's slices are in the cache, and makes the full blocks findable. The tokens that were drawn have
+    /// been added by then, so that a guess is told from a token: what was computed for a wrong one counts as not there.
     pub fn computed(&mut self, step: &Step) {
         for slice in &step.slices {
             let sequence = &mut self.running[slice.sequence];
-            sequence.computed = slice.positions.end;
+            // The last of the tokens is new, or it equals a guess that was computed but whose output was not wanted.
+            let drawn = sequence.tokens.len() - 1;
+            sequence.computed = drawn.clamp(slice.first_draft(), slice.positions.end);
             for i in sequence.chain.len()..sequence.computed / self.block_size {
                 let tokens = &sequence.tokens[i * self.block_size..][..self.block_size];
                 let before = *sequence.chain.last().unwrap_or(&Chain::ROOT);
@@ -160,9 +190,9 @@ impl<W> Scheduler<W> {
         let mut from = None;
         while let Some(rank) = self.next_waiting(from) {
             from = Some(rank);
-            let decoding = self.running.iter().filter(|s| s.decoding()).count();
+            let decoding = self.decoding_len();
             let pending: usize = self.running.iter().map(Sequence::pending).sum();
-            let enough = pending - decoding >= self.max_batch_tokens - decoding;
+            let enough = pending - decoding >= self.prompt_budget(decoding);
             if enough && !self.outranks_prompts(rank) {
                 return;
             }
@@ -176,6 +206,11 @@ impl<W> Scheduler<W> {
             }
             self.start(rank, &matched, step);
         }
+    }
+
+    /// Tokens that prompts have in the step beside `decoding` sequences.
+    fn prompt_budget(&self, decoding: usize) -> usize {
+        self.prompt_tokens.min(self.max_batch_tokens - decoding)
     }
 
     /// Whether a waiting sequence comes before a running one whose prompt is under way, so that a
@@ -348,8 +383,7 @@ impl<W> Scheduler<W> {
 
     /// Cuts the step's slices, sequences in order.
     fn plan(&mut self, step: &mut Step) {
-        let decoding = self.running.iter().filter(|s| s.decoding()).count();
-        let mut prompt_budget = self.max_batch_tokens - decoding;
+        let mut prompt_budget = self.prompt_budget(self.decoding_len());
         let mut index = 0;
         while index < self.running.len() {
             let sequence = &self.running[index];
@@ -366,9 +400,38 @@ impl<W> Scheduler<W> {
                 step.slices.push(Slice {
                     sequence: index,
                     positions: start..end,
+                    drafts: 0,
                 });
             }
             index += 1;
+        }
+    }
+
+    /// Extends the slices by the sequences' guesses, in a step without prompts, as far as there is room that nobody else
+    /// is going to need.
+    fn add_drafts(&mut self, step: &mut Step) {
+        let mut budget = self.max_batch_tokens - step.slices.len().min(self.max_batch_tokens);
+        if step.has_prompts() {
+            budget = 0;
+        }
+        let spare = self.running.len();
+        for slice in &mut step.slices {
+            let sequence = &mut self.running[slice.sequence];
+            if sequence.drafts.is_empty() || slice.positions.end != sequence.tokens.len() {
+                continue;
+            }
+            let wanted = slice.positions.end + sequence.drafts.len().min(budget);
+            while sequence.table.len() * self.block_size < wanted
+                && self.blocks.available() > spare
+                && let Some(block) = self.blocks.allocate()
+            {
+                sequence.table.push(block);
+            }
+            let end = wanted.min(sequence.table.len() * self.block_size);
+            slice.drafts = end - slice.positions.end;
+            slice.positions.end = end;
+            budget -= slice.drafts;
+            sequence.drafts.truncate(slice.drafts);
         }
     }
 
@@ -398,6 +461,7 @@ impl<W> Scheduler<W> {
         self.blocks.release_table(&mut sequence.table);
         sequence.chain.clear();
         sequence.computed = 0;
+        sequence.drafts.clear();
         self.counts.preemptions += 1;
         self.waiting.insert(sequence.rank, sequence);
     }

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use super::blocks::Chain;
+use super::draft::Drafter;
 use super::request::MAX_PRIORITY;
 
 /// The order in which sequences are served, the lowest first: by the time of arrival, put off by
@@ -45,6 +46,9 @@ pub(super) struct Sequence<W> {
     pub match_limit: usize,
     /// Whether a part of its prefix is being read from disk; it waits for that.
     pub loading: bool,
+    /// Guesses at the tokens to come, to be tried in the next step.
+    pub drafts: Vec<u32>,
+    pub drafter: Drafter,
     pub work: W,
 }
 
@@ -59,6 +63,8 @@ impl<W> Sequence<W> {
             chain: Vec::new(),
             match_limit: usize::MAX,
             loading: false,
+            drafts: Vec::new(),
+            drafter: Drafter::default(),
             work,
         }
     }
@@ -66,6 +72,14 @@ impl<W> Sequence<W> {
     /// Tokens that the model has not seen.
     pub fn pending(&self) -> usize {
         self.tokens.len() - self.computed
+    }
+
+    /// The token at `position`, a guess behind the last one.
+    pub fn token(&self, position: usize) -> u32 {
+        match self.tokens.get(position) {
+            Some(&token) => token,
+            None => self.drafts[position - self.tokens.len()],
+        }
     }
 
     /// Whether only the newest token is missing, as ever after the prompt.

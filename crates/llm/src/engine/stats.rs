@@ -35,6 +35,10 @@ pub struct EngineStats {
     pub steps: u64,
     /// Tokens that went through the model.
     pub tokens_computed: u64,
+    /// Tokens that were tried ahead because the text suggested them.
+    pub drafted: u64,
+    /// Those of them that became part of an answer.
+    pub accepted: u64,
     /// Requests that ended with [`Event::Finished`](super::Event::Finished).
     pub finished: u64,
     /// Requests that ended with [`Event::Failed`](super::Event::Failed).

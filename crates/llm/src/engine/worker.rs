@@ -6,19 +6,17 @@ use std::time::{Duration, Instant};
 use hearth_kernels::AttentionSpan;
 
 use super::answer::{Answer, End};
-use super::event::TokenLogprobs;
+use super::deal::{Deal, Output, wanted};
+use super::pace::Pace;
 use super::resume::Resume;
 use super::scheduler::{Scheduler, Step};
 use super::sequence::{Rank, Sequence};
+use super::speculate::Speculator;
 use super::thread::Work;
-use super::{EngineError, EngineStats, Gate};
+use super::{EngineConfig, EngineError, EngineStats, Gate};
 use crate::cache::KvCache;
 use crate::model::{Batch, TextModel};
 use crate::models::Scratch;
-use crate::sampling::{Sampler, score};
-
-/// Rows whose logits are computed at a time; bounds their memory where a prompt is scored.
-const LOGITS_ROWS: usize = 32;
 
 /// An admitted request.
 pub(super) struct Submission {
@@ -28,42 +26,13 @@ pub(super) struct Submission {
     pub answer: Answer,
 }
 
-/// What is wanted of a row's logits.
-#[derive(Clone, Copy, Debug)]
-enum Wanted {
-    /// The next token.
-    Token,
-    /// The score of this prompt token, with so many alternatives.
-    Score { token: u32, alternatives: usize },
-}
-
-/// A row of the step's output.
-#[derive(Clone, Copy, Debug)]
-struct Output {
-    sequence: usize,
-    position: usize,
-    wanted: Wanted,
-}
-
-/// A row's logits on the way to a result.
-struct Job<'a> {
-    output: Output,
-    sampler: &'a Sampler,
-    /// Index of the wanted token in the answer.
-    index: u64,
-    /// Alternatives to report beside the wanted token, where it is to be scored.
-    alternatives: Option<usize>,
-    logits: &'a mut [f32],
-    /// `None` where the logits are broken.
-    result: Option<TokenLogprobs>,
-}
-
 pub(super) struct Worker {
     model: Arc<dyn TextModel>,
     gate: Arc<Gate>,
     scheduler: Scheduler<Answer>,
     cache: KvCache,
     priority_step: Duration,
+    max_batch_tokens: usize,
     /// The pages on disk, where there are any.
     resume: Option<Resume>,
     /// Ranks count from here.
@@ -74,35 +43,47 @@ pub(super) struct Worker {
     scratch: Scratch,
     rows: Rows,
     hidden: Vec<f32>,
-    logits: Vec<f32>,
+    deal: Deal,
+    /// The last step's plan and spans; only their memory counts.
+    plan: Step,
+    spans: Vec<AttentionSpan<'static>>,
+    pace: Pace,
+    speculator: Speculator,
 }
 
 /// A batch's arrays, kept from step to step.
 #[derive(Default)]
-struct Rows {
-    tokens: Vec<u32>,
+pub(super) struct Rows {
+    pub tokens: Vec<u32>,
     positions: Vec<u32>,
     slots: Vec<u32>,
-    outputs: Vec<u32>,
-    wanted: Vec<Output>,
+    /// The rows whose output is wanted, and what for.
+    pub outputs: Vec<u32>,
+    pub wanted: Vec<Output>,
 }
 
 impl Worker {
     pub fn new(
         model: Arc<dyn TextModel>,
         gate: Arc<Gate>,
-        scheduler: Scheduler<Answer>,
         cache: KvCache,
-        priority_step: Duration,
+        config: &EngineConfig,
         resume: Option<Resume>,
         published: Arc<Mutex<EngineStats>>,
     ) -> Self {
+        let scheduler = Scheduler::new(
+            cache.blocks(),
+            cache.block_size(),
+            config.max_sequences,
+            config.max_batch_tokens,
+        );
         let mut worker = Self {
             model,
             gate,
             scheduler,
             cache,
-            priority_step,
+            priority_step: config.priority_step,
+            max_batch_tokens: config.max_batch_tokens,
             resume,
             origin: Instant::now(),
             admitted: 0,
@@ -111,7 +92,11 @@ impl Worker {
             scratch: Scratch::default(),
             rows: Rows::default(),
             hidden: Vec::new(),
-            logits: Vec::new(),
+            deal: Deal::default(),
+            plan: Step::default(),
+            spans: Vec::new(),
+            pace: Pace::new(config.step_time),
+            speculator: Speculator::new(config.speculation),
         };
         worker.publish();
         worker
@@ -148,11 +133,12 @@ impl Worker {
 
     /// Computes one step and deals out what comes of it.
     fn compute(&mut self) {
-        let step = self.scheduler.schedule();
-        let now = Instant::now();
+        let began = Instant::now();
+        let mut step = std::mem::take(&mut self.plan);
+        self.plan_step(&mut step);
         for slice in &step.slices {
             let sequence = &mut self.scheduler.running_mut()[slice.sequence];
-            if sequence.work.start(slice.positions.start, now) {
+            if sequence.work.start(slice.positions.start, began) {
                 self.stats.tokens_in += sequence.work.prompt_tokens() as u64;
             }
         }
@@ -160,10 +146,16 @@ impl Worker {
             self.cache.copy_block(from, to);
         }
         self.forward(&step);
-        self.scheduler.computed(&step);
         self.stats.steps += 1;
         self.stats.tokens_computed += self.rows.tokens.len() as u64;
-        self.deal_out();
+        self.stats.tokens_out += self.deal.out(
+            &*self.model,
+            &self.rows,
+            &self.hidden,
+            &mut self.scratch,
+            self.scheduler.running_mut(),
+        );
+        self.scheduler.computed(&step);
 
         let now = Instant::now();
         for slice in &step.slices {
@@ -172,9 +164,26 @@ impl Worker {
                 let first = sequence.tokens[0];
                 sequence.work.prefilled(first, now);
             }
+            let ended = sequence.work.ended();
+            self.speculator
+                .learn(slice, &sequence.tokens, &mut sequence.drafter, ended);
         }
+        let rows = self.rows.tokens.len();
+        self.pace.note(rows, step.has_prompts(), now - began);
+        self.plan = step;
         let ended = self.scheduler.remove(|sequence| sequence.work.ended());
         self.close(ended, now);
+    }
+
+    /// Decides what the next step carries.
+    fn plan_step(&mut self, step: &mut Step) {
+        self.speculator.propose(&mut self.scheduler, &self.pace);
+        let decoding = self.scheduler.decoding_len();
+        let least = self.cache.block_size();
+        let prompt_rows = self
+            .pace
+            .prompt_rows(decoding, least, self.max_batch_tokens);
+        self.scheduler.schedule(prompt_rows, step);
     }
 
     /// Runs the model over the step's slices; the wanted rows' states are in `hidden` afterwards.
@@ -183,14 +192,14 @@ impl Worker {
         rows.clear();
         let block_size = self.cache.block_size();
         let running = self.scheduler.running();
-        let mut spans = Vec::with_capacity(step.slices.len());
+        let mut spans = recycle(std::mem::take(&mut self.spans));
         for slice in &step.slices {
             let sequence = &running[slice.sequence];
             let first_row = rows.tokens.len();
             for position in slice.positions.clone() {
                 let block = sequence.table[position / block_size] as usize;
                 rows.push(
-                    sequence.tokens[position],
+                    sequence.token(position),
                     position,
                     block * block_size + position % block_size,
                 );
@@ -217,80 +226,13 @@ impl Worker {
         };
         self.model
             .forward(&batch, &mut self.cache, &mut self.scratch, &mut self.hidden);
-    }
-
-    /// Turns the wanted rows into tokens and scores.
-    fn deal_out(&mut self) {
-        let hidden_size = self.model.info().hidden_size;
-        let vocab_size = self.model.info().vocab_size;
-        let mut done = 0;
-        while done < self.rows.wanted.len() {
-            let outputs = done..self.rows.wanted.len().min(done + LOGITS_ROWS);
-            self.model.logits(
-                &self.hidden[outputs.start * hidden_size..outputs.end * hidden_size],
-                &mut self.scratch,
-                &mut self.logits,
-            );
-            let running = self.scheduler.running();
-            let mut jobs: Vec<Job> = self.rows.wanted[outputs.clone()]
-                .iter()
-                .zip(self.logits.chunks_exact_mut(vocab_size))
-                .map(|(&output, logits)| {
-                    let answer = &running[output.sequence].work;
-                    Job {
-                        output,
-                        sampler: &answer.sampler,
-                        index: answer.completion_tokens() as u64,
-                        alternatives: answer.logprobs,
-                        logits,
-                        result: None,
-                    }
-                })
-                .collect();
-            self.model
-                .pool()
-                .for_each_chunk(&mut jobs, 1, |_, jobs| jobs.iter_mut().for_each(Job::run));
-            let results: Vec<_> = jobs
-                .into_iter()
-                .map(|job| (job.output, job.result))
-                .collect();
-            for (output, result) in results {
-                self.apply(output, result);
-            }
-            done = outputs.end;
-        }
-    }
-
-    fn apply(&mut self, output: Output, result: Option<TokenLogprobs>) {
-        let sequence = &mut self.scheduler.running_mut()[output.sequence];
-        let now = Instant::now();
-        let first = sequence.tokens[0];
-        let Some(result) = result else {
-            let position = output.position;
-            sequence.work.fail(EngineError::NotFinite { position });
-            return;
-        };
-        if sequence.work.ended() {
-            return;
-        }
-        match output.wanted {
-            Wanted::Score { .. } => {
-                sequence.work.prompt_score(first, result);
-                sequence.match_limit = sequence.work.next_score().unwrap_or(usize::MAX);
-            }
-            Wanted::Token => {
-                // The prompt's scores come before the first token.
-                sequence.work.prefilled(first, now);
-                sequence.tokens.push(result.token);
-                self.stats.tokens_out += 1;
-                sequence.work.token(result, now);
-            }
-        }
+        self.spans = recycle(spans);
     }
 
     fn publish(&mut self) {
         let blocks = self.scheduler.blocks.counts();
         let counts = self.scheduler.counts();
+        let (drafted, accepted) = self.speculator.counts();
         let pages = self.resume.as_ref().map(Resume::counts).unwrap_or_default();
         self.stats = EngineStats {
             running: self.scheduler.running().len(),
@@ -303,6 +245,8 @@ impl Worker {
             prefix_lookups: counts.prefix_lookups,
             evictions: blocks.evictions,
             preemptions: counts.preemptions,
+            drafted,
+            accepted,
             blocks_read: pages.blocks_read,
             blocks_written: pages.blocks_written,
             ..self.stats
@@ -395,54 +339,9 @@ impl Rows {
     }
 }
 
-impl Job<'_> {
-    fn run(&mut self) {
-        self.result = match self.output.wanted {
-            Wanted::Score {
-                token,
-                alternatives,
-            } => scored(self.logits, token, alternatives),
-            Wanted::Token => self.sample(),
-        };
-    }
-
-    fn sample(&mut self) -> Option<TokenLogprobs> {
-        let Some(alternatives) = self.alternatives else {
-            let token = self.sampler.sample(self.logits, self.index)?;
-            return Some(TokenLogprobs {
-                token,
-                logprob: None,
-                top: Vec::new(),
-            });
-        };
-        // Sampling overwrites the logits, and whose score is wanted is known after it.
-        let raw = self.logits.to_vec();
-        let token = self.sampler.sample(self.logits, self.index)?;
-        scored(&raw, token, alternatives)
-    }
-}
-
-fn scored(logits: &[f32], token: u32, alternatives: usize) -> Option<TokenLogprobs> {
-    let (logprob, top) = score(logits, token, alternatives)?;
-    Some(TokenLogprobs {
-        token,
-        logprob: Some(logprob),
-        top,
-    })
-}
-
-/// What the logits after `position` are wanted for.
-fn wanted(sequence: &Sequence<Answer>, position: usize) -> Option<Wanted> {
-    let answer = &sequence.work;
-    if position + 1 == sequence.tokens.len() {
-        return answer.wants_tokens().then_some(Wanted::Token);
-    }
-    let next = answer.next_score()?;
-    if position < next || position + 1 >= answer.prompt_tokens() {
-        return None;
-    }
-    Some(Wanted::Score {
-        token: sequence.tokens[position + 1],
-        alternatives: answer.prompt_logprobs.unwrap_or(0),
-    })
+/// An empty list with the memory of another one, whose elements borrow something else.
+fn recycle<'a, 'b>(mut spans: Vec<AttentionSpan<'a>>) -> Vec<AttentionSpan<'b>> {
+    spans.clear();
+    // Collecting reuses the memory, as an element needs as much as before.
+    spans.into_iter().map_while(|_| None).collect()
 }

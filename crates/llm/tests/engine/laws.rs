@@ -7,6 +7,7 @@ use hearth_llm::sampling::SamplingParams;
 use super::support::*;
 
 const MODELS: [&str; 4] = ["gpt2", "llama3", "qwen2", "qwen3"];
+const KV_DTYPES: [KvDType; 2] = [KvDType::F32, KvDType::F16];
 
 /// Thirty-two requests of all kinds, some with the same beginnings.
 fn requests() -> Vec<GenerateRequest> {
@@ -39,11 +40,12 @@ fn requests() -> Vec<GenerateRequest> {
         .collect()
 }
 
-/// Each request with an engine of its own.
+/// Each request with an engine of its own, a token a step.
 fn alone(name: &str, kv_dtype: KvDType) -> Vec<Outcome> {
     let model = load(name, 1);
     let config = EngineConfig {
         kv_dtype,
+        speculation: Speculation::Off,
         ..config()
     };
     let run = |r| run(&start(model.clone(), config.clone()), r).answer();
@@ -73,7 +75,7 @@ fn the_requests_exercise_what_they_should() {
 #[test]
 fn company_slices_and_threads_change_nothing() {
     for name in MODELS {
-        for kv_dtype in [KvDType::F32, KvDType::F16] {
+        for kv_dtype in KV_DTYPES {
             let expected = alone(name, kv_dtype);
             for (threads, max_sequences, max_batch_tokens, block_size) in [
                 (1, 32, 512, 16),
@@ -152,6 +154,70 @@ fn preemption_changes_nothing() {
     }
 }
 
+/// Prompts in which there is much to look up.
+fn repetitive(requests: Vec<GenerateRequest>) -> Vec<GenerateRequest> {
+    let repeat = |mut request: GenerateRequest| {
+        let part = request.prompt[..request.prompt.len().min(9)].to_vec();
+        request.prompt = part.repeat(5);
+        request.sampling.temperature /= 4.0;
+        request
+    };
+    requests.into_iter().map(repeat).collect()
+}
+
+#[test]
+fn guesses_change_nothing() {
+    for name in MODELS {
+        let model = load(name, 2);
+        for kv_dtype in KV_DTYPES {
+            let config = |speculation, blocks| {
+                let mut config = EngineConfig {
+                    kv_dtype,
+                    speculation,
+                    block_size: 8,
+                    max_sequences: 12,
+                    ..config()
+                };
+                config.cache_bytes = cache_of(&*model, &config, blocks);
+                config
+            };
+            let requests = repetitive(requests());
+            let plain = start(model.clone(), config(Speculation::Off, 1000));
+            let expected = run_all(&plain, &requests);
+            let expected: Vec<Outcome> = expected.into_iter().map(Outcome::answer).collect();
+            assert_eq!(plain.stats().drafted, 0);
+            // Many and few blocks; all at once, again with what is cached of that, one by one.
+            for blocks in [1000, 24] {
+                let engine = start(model.clone(), config(Speculation::Always, blocks));
+                for round in 0..3 {
+                    let outcomes = match round {
+                        2 => requests.iter().map(|r| run(&engine, r.clone())).collect(),
+                        _ => run_all(&engine, &requests),
+                    };
+                    assert_same(outcomes, &expected, &format!("of {name}, round {round}"));
+                }
+                let stats = engine.stats();
+                assert!(stats.accepted > 50, "{stats:?}");
+                assert!(stats.drafted > stats.accepted + 50, "{stats:?}");
+                assert!(blocks > 24 || stats.preemptions > 0, "{stats:?}");
+                assert_eq!((stats.blocks_used, stats.running), (0, 0));
+            }
+
+            // What is cached of the answers is what they are, not what was guessed.
+            let engine = start(model.clone(), config(Speculation::Always, 1000));
+            for request in requests.iter().take(8) {
+                let answer = run(&engine, request.clone());
+                let more = [&request.prompt[..], &answer.ids(), &prompt(9, 5)].concat();
+                let mut more = greedy(more, 10);
+                more.logprobs = Some(2);
+                let outcome = run(&engine, more.clone());
+                assert!(outcome.cached_tokens > 0);
+                assert_eq!(outcome.answer(), run(&plain, more).answer(), "{name}");
+            }
+        }
+    }
+}
+
 #[test]
 fn no_seed_is_a_seed_that_is_told() {
     let engine = start(load("qwen3", 1), config());
@@ -192,5 +258,71 @@ fn an_answer_scored_as_a_prompt_has_the_scores_it_was_given() {
         assert_eq!(scores.len(), 90);
         assert_eq!((scores[0].logprob, scores[0].top.len()), (None, 0));
         assert_eq!(scores[30..], answer.tokens);
+    }
+}
+
+/// Requests for ember: chats with the same beginning, and texts.
+fn ember_requests(ember: &Ember) -> Vec<GenerateRequest> {
+    let texts = [
+        "Once upon a time",
+        "The capital of France is",
+        "Write the numbers: one, two, three, one, two, three, one, two,",
+        "A short story about a fox and a crow, told twice. A short story about a fox",
+    ];
+    (0..32u32)
+        .map(|i| {
+            let text = texts[i as usize % texts.len()].repeat(1 + i as usize / 8);
+            let tokens = ember.tokenizer.encode_prompt(&text).unwrap();
+            let mut request = greedy(tokens, 12 + i as usize % 12);
+            request.sampling.temperature = [0.0, 0.0, 0.3, 1.0][i as usize / 4 % 4];
+            request.sampling.seed = Some(u64::from(i));
+            request.sampling.repetition_penalty = if i % 5 == 0 { 1.2 } else { 1.0 };
+            request.logprobs = Some(i as usize % 3);
+            request
+        })
+        .collect()
+}
+
+#[test]
+fn ember_answers_the_same_whatever_goes_on() {
+    let (one, two) = (Ember::load(1), Ember::load(2));
+    let requests = ember_requests(&one);
+    for kv_dtype in KV_DTYPES {
+        let plain = EngineConfig {
+            kv_dtype,
+            speculation: Speculation::Off,
+            max_sequences: 32,
+            ..EngineConfig::default()
+        };
+        let alone = |r: &GenerateRequest| run(&one.start(plain.clone()), r.clone()).answer();
+        let expected: Vec<Outcome> = requests.iter().map(alone).collect();
+
+        let mut slices = plain.clone();
+        slices.max_batch_tokens = 37;
+        slices.step_time = std::time::Duration::ZERO;
+        let mut tight = plain.clone();
+        tight.max_sequences = 8;
+        tight.speculation = Speculation::Always;
+        tight.cache_bytes = cache_of(&*one.model, &tight, 14);
+        let mut guesses = plain.clone();
+        guesses.speculation = Speculation::Always;
+        guesses.max_sequences = 16;
+        for (ember, config, how) in [
+            (&one, &plain, "together"),
+            (&two, &plain, "together on two threads"),
+            (&two, &slices, "in slices"),
+            (&two, &guesses, "with guesses"),
+            (&one, &tight, "with little room"),
+        ] {
+            let engine = ember.start(config.clone());
+            for round in 0..2 {
+                let how = format!("{how}, {kv_dtype:?}, round {round}");
+                assert_same(run_all(&engine, &requests), &expected, &how);
+            }
+            let stats = engine.stats();
+            assert!(stats.prefix_hits > 0, "{how}");
+            assert_eq!(stats.drafted > 0, config.speculation != Speculation::Off);
+            assert!(how != "with little room" || stats.preemptions > 0);
+        }
     }
 }

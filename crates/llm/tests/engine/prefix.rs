@@ -8,6 +8,14 @@ use super::support::*;
 
 const SYSTEM: usize = 2000;
 
+/// Guesses would count as computed tokens.
+fn plain() -> EngineConfig {
+    EngineConfig {
+        speculation: Speculation::Off,
+        ..EngineConfig::default()
+    }
+}
+
 /// A system prompt and then something of its own.
 fn request(own: u32) -> GenerateRequest {
     let system = (0..SYSTEM as u32).map(|i| 5 + i * i % 3000);
@@ -17,7 +25,7 @@ fn request(own: u32) -> GenerateRequest {
 
 #[test]
 fn a_long_system_prompt_is_computed_once() {
-    let engine = Ember::load(2).start(EngineConfig::default());
+    let engine = Ember::load(2).start(plain());
     let block_size = EngineConfig::default().block_size as u64;
     // Its own tokens, the last block of the system prompt, and the answer but for its last token.
     let each = 20 + block_size + 7;
@@ -63,7 +71,7 @@ fn prompt_of(ember: &Ember, messages: &[Value]) -> Vec<u32> {
 #[test]
 fn a_conversation_computes_only_what_is_new() {
     let ember = Ember::load(2);
-    let engine = ember.start(EngineConfig::default());
+    let engine = ember.start(plain());
     let block_size = EngineConfig::default().block_size;
     let mut messages = vec![json!({"role": "system", "content": "You are a friendly helper."})];
     let mut past: Vec<u32> = Vec::new();

@@ -104,6 +104,8 @@ impl Ember {
 pub fn config() -> EngineConfig {
     EngineConfig {
         kv_dtype: KvDType::F32,
+        // How many rows a step has then depends on no clock.
+        speculation: Speculation::Off,
         ..EngineConfig::default()
     }
 }
