@@ -5,10 +5,12 @@ use std::time::Instant;
 
 use hearth_llm::ModelInfo;
 use hearth_llm::embedder::Embedder;
-use hearth_llm::engine::EngineError;
+use hearth_llm::engine::{EngineError, Shutdown};
 use hearth_llm::tokenizer::Tokenizer;
 
 use crate::Error;
+use crate::engine::Engine;
+use crate::figures::Figures;
 use crate::length;
 use crate::preparation::Preparation;
 
@@ -18,6 +20,8 @@ pub struct EmbeddingService {
     info: ModelInfo,
     tokenizer: Arc<Tokenizer>,
     embedder: Embedder,
+    /// Bytes that the embedder's buffers are expected to take.
+    scratch: u64,
     preparation: Preparation,
 }
 
@@ -28,6 +32,7 @@ impl EmbeddingService {
         info: ModelInfo,
         tokenizer: Arc<Tokenizer>,
         embedder: Embedder,
+        scratch: u64,
         preparation: Preparation,
     ) -> Self {
         Self {
@@ -35,6 +40,7 @@ impl EmbeddingService {
             info,
             tokenizer,
             embedder,
+            scratch,
             preparation,
         }
     }
@@ -58,7 +64,7 @@ impl EmbeddingService {
     ///
     /// # Errors
     /// [`Error::ContextLength`] for a text that is far too long; one that is a little too long is refused
-    /// by [`Self::embed`].
+    /// when it is embedded.
     pub async fn tokenize(self: &Arc<Self>, text: String) -> Result<Vec<u32>, Error> {
         let service = Arc::clone(self);
         let work = move || {
@@ -69,12 +75,8 @@ impl EmbeddingService {
         self.preparation.run(work).await
     }
 
-    /// A vector for each of `inputs`, in their order.
-    ///
-    /// # Errors
-    /// [`Error::InvalidInput`] for an input without tokens or with unknown ones, [`Error::ContextLength`]
-    /// for one that is too long, [`Error::Overloaded`], [`Error::Deadline`], [`Error::ShuttingDown`].
-    pub async fn embed(
+    /// A vector for each of `inputs`, in their order. Callers have it from their lease, which counts it.
+    pub(crate) async fn embed(
         &self,
         inputs: Vec<Vec<u32>>,
         deadline: Option<Instant>,
@@ -87,9 +89,26 @@ impl EmbeddingService {
             other => other.into(),
         })
     }
+}
 
-    /// The embedder.
-    pub(crate) fn embedder(&self) -> &Embedder {
-        &self.embedder
+impl Engine for EmbeddingService {
+    fn memory_bytes(&self) -> u64 {
+        self.scratch
+    }
+
+    fn health(&self) -> Result<(), Error> {
+        Ok(self.embedder.health()?)
+    }
+
+    fn figures(&self) -> Option<Figures> {
+        Some(self.embedder.stats().into())
+    }
+
+    fn shutdown(&self, how: Shutdown) {
+        self.embedder.shutdown(how);
+    }
+
+    fn embedding(self: Arc<Self>) -> Option<Arc<EmbeddingService>> {
+        Some(self)
     }
 }

@@ -6,6 +6,8 @@ use hearth_llm::engine::EngineError;
 use hearth_llm::template::TemplateError;
 use hearth_llm::tokenizer::TokenizerError;
 
+use crate::progress::LoadProgress;
+
 /// Why a request cannot be answered. Dialects turn each kind into their own status and words.
 #[derive(Debug, Clone, PartialEq, thiserror::Error)]
 #[non_exhaustive]
@@ -50,7 +52,29 @@ pub enum Error {
     /// The model does not fit in memory.
     #[error("{message}")]
     InsufficientMemory {
-        /// What does not fit, with sizes.
+        /// What does not fit, with sizes, the budget, and what holds it.
+        message: String,
+        /// Bytes that are needed.
+        needed: u64,
+        /// Bytes that all models together may take.
+        budget: u64,
+        /// The models that hold memory and cannot be unloaded for this one.
+        holders: Vec<String>,
+    },
+    /// The model is being loaded, and that takes longer than the request would wait.
+    #[error("model '{model}' is being loaded; try again in {} s", retry_after.as_secs().max(1))]
+    Loading {
+        /// The model.
+        model: String,
+        /// How far it is.
+        progress: LoadProgress,
+        /// When to come back.
+        retry_after: Duration,
+    },
+    /// What is asked for contradicts the model's state.
+    #[error("{message}")]
+    Conflict {
+        /// Which state, and what would change it.
         message: String,
     },
     /// More requests than can be taken.
@@ -108,8 +132,6 @@ impl From<EngineError> for Error {
             },
             EngineError::Deadline => Self::Deadline,
             EngineError::ShuttingDown => Self::ShuttingDown,
-            // What an engine needs to start is memory and threads.
-            EngineError::Start { .. } => Self::InsufficientMemory { message },
             _ => Self::Internal { message },
         }
     }

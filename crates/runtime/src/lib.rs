@@ -1,31 +1,66 @@
 //! Which models are there, which are loaded, and how to reach their engines.
 //!
-//! A [`Runtime`] knows models by name through the catalog. A model is loaded when it is first asked for,
-//! once however many ask, and stays. [`TextService`] and [`EmbeddingService`] are what a loaded model
-//! is to its callers: text in, tokens, events or vectors out. Requests and events are the engine's own.
+//! A [`Runtime`] knows models by name through the catalog. A request asks for one and waits, in a bounded queue by
+//! priority, until the model is loaded and one of its instances has a place; what it gets is a [`Lease`], by which the
+//! model stays until the request's last byte. [`TextService`] and [`EmbeddingService`] are what a loaded model is to its
+//! callers: text in, tokens, events or vectors out. Requests and events are the engine's own.
 //!
-//! Failures are sorted into the few kinds of [`Error`] that a client can be told of. Nothing here knows
-//! of HTTP.
+//! One memory budget covers all models. What a model needs is told from its headers before it is read; models that
+//! nobody uses go, the least recently used first, and only when their memory is really free is another read. A model
+//! that has been idle for long enough goes by itself. Everything is counted, and told to whoever listens.
+//!
+//! Failures are sorted into the few kinds of [`Error`] that a client can be told of. Nothing here knows of HTTP.
 
 #![forbid(unsafe_code)]
 
+mod backends;
+mod budget;
+mod clock;
+mod config;
 mod embedding;
+mod engine;
 mod error;
+mod events;
+mod figures;
+mod histogram;
+mod house;
+mod keep_alive;
+mod lease;
 mod length;
+mod machine;
+mod manager;
+mod meter;
 mod preparation;
+mod progress;
+mod queue;
 mod runtime;
-mod single_flight;
+mod series;
+mod strategy;
+#[cfg(test)]
+mod tests;
 mod text;
 
 pub use hearth_llm::ModelInfo;
 pub use hearth_llm::engine::{
-    EngineConfig, EngineStats, Event, FinishReason, GenerateRequest, Generation, Shutdown, Timings,
+    EngineConfig, EngineStats, Event, FinishReason, GenerateRequest, Shutdown, Timings,
     TokenLogprobs, Usage,
 };
+pub use hearth_llm::pages::{PageStats, PageStore, PageStoreError};
 pub use hearth_llm::sampling::{SamplingParams, derive_seed};
 
+pub use config::{ModelSettings, RuntimeConfig};
 pub use embedding::EmbeddingService;
+pub use engine::{ModelKind, Quantize};
 pub use error::Error;
-pub use hearth_llm::pages::{PageStats, PageStore, PageStoreError};
-pub use runtime::{EngineFigures, LoadedModel, ModelEntry, ModelKind, Runtime, RuntimeConfig};
+pub use events::{Change, EventStream, ModelEvent, ModelState, Reason};
+pub use figures::{EmbedderFigures, EngineFigures, Figures};
+pub use histogram::Histogram;
+pub use keep_alive::{KeepAlive, KeepAliveError};
+pub use lease::{Generation, Lease};
+pub use manager::{Ask, InstanceStatus, LoadRequest, LoadedModel, ModelStatus, RuntimeStats};
+pub use meter::ModelMetrics;
+pub use progress::{LoadProgress, LoadState, Loading};
+pub use runtime::{ModelEntry, ModelFormat, Runtime};
+pub use series::{LONGEST_WINDOW, Sample, Series};
+pub use strategy::{Strategy, StrategyError};
 pub use text::{ChatPrompt, TextService};

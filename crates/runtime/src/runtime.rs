@@ -1,52 +1,28 @@
-//! The models by name: listed, loaded when first asked for, kept.
+//! The models by name: listed, loaded when they are asked for, kept, unloaded.
 
+use std::path::PathBuf;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
-use hearth_hub::catalog::{self, Catalog, CatalogError, Entry};
-use hearth_kernels::{KernelError, Pool, Precision};
-use hearth_llm::embedder::{Embedder, EmbedderConfig};
-use hearth_llm::engine::{Engine, EngineConfig, EngineStats, Shutdown};
-use hearth_llm::pages::{ModelIdentity, PageStore};
-use hearth_llm::template::ChatTemplate;
-use hearth_llm::tokenizer::Tokenizer;
-use hearth_llm::{Kind, LoadOptions, kind_of, load_encoder, load_text};
+use hearth_hub::catalog::{Catalog, Entry, Kind, Location};
+use hearth_kernels::Pool;
+use hearth_llm::engine::Shutdown;
 use serde::Serialize;
 
-use crate::Error;
-use crate::embedding::EmbeddingService;
+use crate::backends::{self, Shared};
+use crate::clock::Clock;
+use crate::config::RuntimeConfig;
+use crate::engine::ModelKind;
+use crate::events::{EventStream, ModelEvent};
+use crate::lease::Lease;
+use crate::manager::{Ask, LoadRequest, LoadedModel, Manager, ModelStatus, RuntimeStats};
+use crate::meter::ModelMetrics;
 use crate::preparation::Preparation;
-use crate::single_flight::SingleFlight;
-use crate::text::TextService;
+use crate::progress::Loading;
+use crate::series::Series;
+use crate::{EmbeddingService, Error, TextService};
 
-/// Settings of the runtime, the same for every model.
-#[derive(Debug, Clone)]
-pub struct RuntimeConfig {
-    /// Threads that models compute on; the machine's cores unless told otherwise.
-    pub threads: Option<usize>,
-    /// How quantized weights are multiplied.
-    pub precision: Precision,
-    /// Settings of text models' engines.
-    pub engine: EngineConfig,
-    /// Where text models keep computed prefixes when their engines end; without it they are lost.
-    pub pages: Option<Arc<PageStore>>,
-    /// Settings of embedding models' engines.
-    pub embedder: EmbedderConfig,
-}
-
-impl Default for RuntimeConfig {
-    fn default() -> Self {
-        Self {
-            threads: None,
-            precision: Precision::Int8,
-            engine: EngineConfig::default(),
-            pages: None,
-            embedder: EmbedderConfig::default(),
-        }
-    }
-}
-
-/// A model that the catalog knows.
+/// A model that the catalog knows, or another name of one.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ModelEntry {
     /// The name by which requests ask for it.
@@ -55,116 +31,47 @@ pub struct ModelEntry {
     pub created: u64,
     /// `hearth` for built-in models, `local` for files of this machine.
     pub owned_by: String,
+    /// What it is for; `None` where it cannot be used.
+    pub kind: Option<ModelKind>,
+    /// Why it cannot be used.
+    pub problem: Option<String>,
+    /// The model that this name stands for, where it is an alias.
+    pub alias_of: Option<String>,
+    /// Bytes of its files.
+    pub bytes: u64,
+    /// The architecture's GGUF name, where it is known.
+    pub architecture: Option<String>,
+    /// A sentence about it, for built-in models.
+    pub note: Option<String>,
+    /// What kind of files it has.
+    pub format: ModelFormat,
+    /// Where they are; `None` for a part of the program.
+    pub path: Option<PathBuf>,
 }
 
-/// What a loaded model is for.
+/// What kind of files a model has.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "snake_case")]
-pub enum ModelKind {
-    /// Generating text.
-    Text,
-    /// Turning text into vectors.
-    Embedding,
+#[serde(rename_all = "lowercase")]
+#[non_exhaustive]
+pub enum ModelFormat {
+    /// A GGUF file.
+    Gguf,
+    /// A folder as Hugging Face has them.
+    HuggingFace,
 }
 
-/// A loaded model's state.
-#[derive(Debug, Clone, PartialEq, Serialize)]
-pub struct LoadedModel {
-    /// The model's name.
-    #[serde(skip)]
-    pub name: String,
-    /// What it is for.
-    pub kind: ModelKind,
-    /// Whether its engine takes requests.
-    pub running: bool,
-    /// The engine's counters, for text models.
-    #[serde(flatten)]
-    pub figures: Option<EngineFigures>,
-}
-
-/// Counters of a text model's engine.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
-pub struct EngineFigures {
-    /// Sequences that run now.
-    pub running_sequences: usize,
-    /// Requests that wait.
-    pub waiting_requests: usize,
-    /// Blocks of the KV cache that sequences hold.
-    pub cache_blocks_used: usize,
-    /// Blocks that no sequence holds, kept for prompts to come.
-    pub cache_blocks_cached: usize,
-    /// All blocks of the KV cache.
-    pub cache_blocks_total: usize,
-    /// Times that a request looked for the beginning of its prompt in the cache.
-    pub prefix_lookups: u64,
-    /// Times that it found a part of it.
-    pub prefix_hits: u64,
-    /// Tokens that were found so and not computed.
-    pub prefix_hit_tokens: u64,
-    /// Cached blocks given up for new contents.
-    pub cache_evictions: u64,
-    /// Blocks that came from disk.
-    pub cache_blocks_read: u64,
-    /// Prompt tokens taken in since the model was loaded.
-    pub tokens_in: u64,
-    /// Tokens generated since.
-    pub tokens_out: u64,
-    /// Tokens that were tried ahead because the text suggested them.
-    pub tokens_drafted: u64,
-    /// Those of them that became part of an answer.
-    pub tokens_accepted: u64,
-    /// Requests whose clients went away.
-    pub cancelled: u64,
-    /// Sequences that had to give their blocks up for a while.
-    pub preemptions: u64,
-}
-
-impl From<&Entry> for ModelEntry {
-    fn from(entry: &Entry) -> Self {
-        Self {
-            name: entry.name.clone(),
-            created: entry.created,
-            owned_by: entry.owned_by().to_owned(),
-        }
+impl std::fmt::Display for ModelFormat {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Self::Gguf => "gguf",
+            Self::HuggingFace => "huggingface",
+        })
     }
-}
-
-impl From<EngineStats> for EngineFigures {
-    fn from(stats: EngineStats) -> Self {
-        Self {
-            running_sequences: stats.running,
-            waiting_requests: stats.waiting,
-            cache_blocks_used: stats.blocks_used,
-            cache_blocks_cached: stats.blocks_cached,
-            cache_blocks_total: stats.blocks_total,
-            prefix_lookups: stats.prefix_lookups,
-            prefix_hits: stats.prefix_hits,
-            prefix_hit_tokens: stats.prefix_hit_tokens,
-            cache_evictions: stats.evictions,
-            cache_blocks_read: stats.blocks_read,
-            tokens_in: stats.tokens_in,
-            tokens_out: stats.tokens_out,
-            tokens_drafted: stats.drafted,
-            tokens_accepted: stats.accepted,
-            cancelled: stats.cancelled,
-            preemptions: stats.preemptions,
-        }
-    }
-}
-
-/// A model at work.
-#[derive(Clone)]
-enum Service {
-    Text(Arc<TextService>),
-    Embedding(Arc<EmbeddingService>),
 }
 
 /// The models of this process.
 pub struct Runtime {
-    catalog: Catalog,
-    loader: Loader,
-    services: Arc<SingleFlight<Service>>,
-    closed: Arc<AtomicBool>,
+    manager: Arc<Manager>,
 }
 
 impl Runtime {
@@ -172,252 +79,233 @@ impl Runtime {
     pub fn new(catalog: Catalog, config: RuntimeConfig) -> Arc<Self> {
         let cores = std::thread::available_parallelism().map_or(1, usize::from);
         let threads = config.threads.unwrap_or(cores).max(1);
-        let loader = Loader {
+        let config = Arc::new(config);
+        let shared = Shared {
             pool: Arc::new(Pool::new(threads)),
-            config: Arc::new(config),
+            config: Arc::clone(&config),
             preparation: Preparation::new(cores),
         };
-        let (services, closed) = (SingleFlight::new(), Arc::new(AtomicBool::new(false)));
-        Arc::new(Self {
-            catalog,
-            loader,
-            services,
-            closed,
-        })
+        let backends = backends::all(&shared);
+        let manager = Manager::new(catalog, config, backends, Clock::system());
+        Arc::new(Self { manager })
     }
 
-    /// Every model there is, of every kind, loaded or not.
+    /// Every model there is, of every kind, loaded or not, then the aliases of those.
     ///
     /// # Errors
     /// [`Error::Internal`] if the folder of models cannot be read.
     pub async fn models(&self) -> Result<Vec<ModelEntry>, Error> {
-        let entries = self.look(Catalog::entries).await?;
-        Ok(entries.iter().map(ModelEntry::from).collect())
+        let entries = self.manager.look(Catalog::entries).await?;
+        let aliases = self.manager.config.aliases.iter();
+        let aliases = aliases.filter(|(alias, _)| entries.iter().all(|e| e.name != **alias));
+        let aliases = aliases.filter_map(|(alias, target)| {
+            let entry = entries.iter().find(|entry| entry.name == *target)?;
+            Some(self.alias(alias, entry))
+        });
+        let models = entries.iter().map(|entry| self.entry(entry));
+        Ok(models.chain(aliases).collect())
     }
 
-    /// The model called `name`.
+    /// The model called `name`, or the alias.
     ///
     /// # Errors
     /// [`Error::NotFound`], which lists the names there are.
     pub async fn model(&self, name: &str) -> Result<ModelEntry, Error> {
-        Ok((&self.find(name).await?).into())
+        let entry = self.manager.find(name).await?;
+        Ok(match entry.name == name {
+            true => self.entry(&entry),
+            false => self.alias(name, &entry),
+        })
     }
 
-    /// The text model called `name`, loaded if it is not yet.
+    /// The model that an alias stands for; other names are their own.
+    pub fn resolve(&self, name: &str) -> String {
+        self.manager.resolve(name).to_owned()
+    }
+
+    /// The text model called `name`, loaded if it is not yet, with a place for a request at one of its instances.
     ///
     /// # Errors
-    /// [`Error::NotFound`]; [`Error::InvalidInput`] if it is a model of another kind; why it cannot be
-    /// loaded; [`Error::ShuttingDown`].
-    pub async fn text(&self, name: &str) -> Result<Arc<TextService>, Error> {
-        let wrong = || {
-            let message = format!("model '{name}' makes embeddings; it generates no text");
-            Error::invalid("model", message)
-        };
-        match self.service(name, ModelKind::Text, wrong).await? {
-            Service::Text(service) => Ok(service),
-            Service::Embedding(_) => Err(wrong()),
+    /// [`Error::NotFound`]; [`Error::InvalidInput`] if it is a model of another kind; [`Error::Overloaded`] where as
+    /// many wait as may; [`Error::Deadline`]; [`Error::Loading`] if the load takes longer than it would wait; why it
+    /// cannot be loaded; [`Error::ShuttingDown`].
+    pub async fn text(&self, name: &str, ask: Ask) -> Result<Lease<TextService>, Error> {
+        let hold = self.manager.acquire(name, ModelKind::Text, ask).await?;
+        match Arc::clone(hold.engine()).text() {
+            Some(service) => Ok(Lease::new(service, hold)),
+            None => Err(not_as_told(name)),
         }
     }
 
-    /// The embedding model called `name`, loaded if it is not yet.
+    /// The embedding model called `name`, likewise.
     ///
     /// # Errors
     /// As [`Self::text`].
-    pub async fn embedding(&self, name: &str) -> Result<Arc<EmbeddingService>, Error> {
-        let wrong = || {
-            let message = format!("model '{name}' generates text; it makes no embeddings");
-            Error::invalid("model", message)
-        };
-        match self.service(name, ModelKind::Embedding, wrong).await? {
-            Service::Embedding(service) => Ok(service),
-            Service::Text(_) => Err(wrong()),
+    pub async fn embedding(&self, name: &str, ask: Ask) -> Result<Lease<EmbeddingService>, Error> {
+        let hold = self
+            .manager
+            .acquire(name, ModelKind::Embedding, ask)
+            .await?;
+        match Arc::clone(hold.engine()).embedding() {
+            Some(service) => Ok(Lease::new(service, hold)),
+            None => Err(not_as_told(name)),
+        }
+    }
+
+    /// Begins to load a model, or joins its load; answers at once. A model that is loaded as asked gives a load that is
+    /// done.
+    ///
+    /// # Errors
+    /// [`Error::NotFound`], [`Error::InvalidInput`], [`Error::ShuttingDown`]; [`Error::Conflict`] while it is being
+    /// loaded in another way. Why a load fails is told by what is returned.
+    pub async fn load(&self, name: &str, request: LoadRequest) -> Result<Loading, Error> {
+        self.manager.load(name, request).await
+    }
+
+    /// The load of a model that is under way, if one is.
+    pub fn loading(&self, name: &str) -> Option<Loading> {
+        self.manager.loading(name)
+    }
+
+    /// Unloads a model; answers when its memory is free, whether there was anything to unload. Running requests are
+    /// finished first, or cut by `force`; a load is ended.
+    ///
+    /// # Errors
+    /// [`Error::NotFound`]; [`Error::Conflict`] where the model is pinned.
+    pub async fn unload(&self, name: &str, force: bool) -> Result<bool, Error> {
+        self.manager.unload(name, force).await
+    }
+
+    /// Gives a model so many instances, all over the same weights, and answers how many it has then; 0 unloads it.
+    ///
+    /// # Errors
+    /// [`Error::InvalidInput`] above [`Self::max_instances`], [`Error::InsufficientMemory`], and those of
+    /// [`Self::load`] and [`Self::unload`].
+    pub async fn scale(&self, name: &str, instances: usize) -> Result<usize, Error> {
+        self.manager.scale(name, instances).await
+    }
+
+    /// Most instances that a model may have.
+    pub fn max_instances(&self) -> usize {
+        self.manager.config.max_instances
+    }
+
+    /// Has a model stay whether it is used or not, or no longer. Does not load it.
+    ///
+    /// # Errors
+    /// [`Error::NotFound`].
+    pub async fn pin(&self, name: &str, pinned: bool) -> Result<(), Error> {
+        self.manager.pin(name, pinned).await
+    }
+
+    /// Loads the models that the settings pin, and waits for them. What cannot be loaded is logged.
+    pub async fn preload(&self) {
+        let models = self.manager.config.models.iter();
+        let pinned = models.filter(|(_, settings)| settings.pinned);
+        let mut loads = Vec::new();
+        for (name, _) in pinned {
+            loads.push((name, self.load(name, LoadRequest::default()).await));
+        }
+        for (name, load) in loads {
+            let outcome = match load {
+                Ok(loading) => loading.wait().await,
+                Err(error) => Err(error),
+            };
+            if let Err(error) = outcome {
+                tracing::error!(model = name, %error, "a pinned model is not loaded");
+            }
         }
     }
 
     /// The models that are loaded, in the order of their names.
     pub fn loaded(&self) -> Vec<LoadedModel> {
-        let ready = self.services.ready().into_iter();
-        let loaded = ready.map(|(name, service)| match service {
-            Service::Text(service) => LoadedModel {
-                name,
-                kind: ModelKind::Text,
-                running: service.engine().health().is_ok(),
-                figures: Some(service.stats().into()),
-            },
-            Service::Embedding(service) => LoadedModel {
-                name,
-                kind: ModelKind::Embedding,
-                running: service.embedder().health().is_ok(),
-                figures: None,
-            },
-        });
-        loaded.collect()
+        self.manager.loaded()
     }
 
-    /// Loads no more models and ends all engines as told; answers when they have ended.
+    /// Where a model stands.
+    ///
+    /// # Errors
+    /// [`Error::NotFound`].
+    pub async fn status(&self, name: &str) -> Result<ModelStatus, Error> {
+        self.manager.status(name).await
+    }
+
+    /// Where every model stands, loaded or not.
+    ///
+    /// # Errors
+    /// [`Error::Internal`] if the folder of models cannot be read.
+    pub async fn statuses(&self) -> Result<Vec<ModelStatus>, Error> {
+        self.manager.statuses().await
+    }
+
+    /// The runtime as a whole.
+    pub fn stats(&self) -> RuntimeStats {
+        self.manager.stats()
+    }
+
+    /// What was counted over the last `window`, up to a day, in at most 60 equally long stretches.
+    pub fn series(&self, window: Duration) -> Series {
+        self.manager.series(window)
+    }
+
+    /// What was counted of a model; `None` before anybody has asked for it.
+    pub fn metrics(&self, name: &str) -> Option<ModelMetrics> {
+        self.manager.metrics(name)
+    }
+
+    /// What happens to models from now on.
+    pub fn events(&self) -> EventStream {
+        self.manager.events.listen()
+    }
+
+    /// What has happened to models, oldest first; the last thousand events, progress left out.
+    pub fn history(&self) -> Vec<ModelEvent> {
+        self.manager.events.history()
+    }
+
+    /// Takes no more requests and ends all engines as told; answers when they have ended.
     pub async fn shutdown(&self, how: Shutdown) {
-        self.closed.store(true, Ordering::Release);
-        let ending = self.services.ready().into_iter().map(|(name, service)| {
-            let ended = tokio::task::spawn_blocking(move || match service {
-                Service::Text(service) => service.engine().shutdown(how),
-                Service::Embedding(service) => service.embedder().shutdown(how),
-            });
-            (name, ended)
-        });
-        // All are begun before the first is waited for.
-        for (name, ended) in ending.collect::<Vec<_>>() {
-            if let Err(error) = ended.await {
-                tracing::error!(model = name, %error, "an engine could not be ended");
-            }
+        self.manager.shutdown(how).await;
+    }
+
+    fn entry(&self, entry: &Entry) -> ModelEntry {
+        let path = match &entry.location {
+            Location::BuiltIn => None,
+            Location::Path(path) => Some(path.clone()),
+        };
+        ModelEntry {
+            name: entry.name.clone(),
+            created: entry.created,
+            owned_by: entry.owned_by().to_owned(),
+            kind: self.manager.kind(entry),
+            problem: match &entry.kind {
+                Kind::Unknown(problem) => Some(problem.clone()),
+                _ => None,
+            },
+            alias_of: None,
+            bytes: entry.bytes,
+            architecture: entry.architecture.clone(),
+            note: entry.note.map(str::to_owned),
+            format: match &path {
+                Some(path) if path.is_dir() => ModelFormat::HuggingFace,
+                _ => ModelFormat::Gguf,
+            },
+            path,
         }
     }
 
-    /// The model called `name`. One that is not loaded is loaded only if it is of the kind `wanted`, as
-    /// far as its headers tell; `wrong` says that it is not.
-    async fn service(
-        &self,
-        name: &str,
-        wanted: ModelKind,
-        wrong: impl Fn() -> Error,
-    ) -> Result<Service, Error> {
-        if self.closed.load(Ordering::Acquire) {
-            return Err(Error::ShuttingDown);
-        }
-        if let Some(service) = self.services.peek(name) {
-            return Ok(service);
-        }
-        let entry = self.find(name).await?;
-        match (&entry.kind, wanted) {
-            (catalog::Kind::Text, ModelKind::Embedding)
-            | (catalog::Kind::Embedding, ModelKind::Text) => return Err(wrong()),
-            _ => {}
-        }
-        let loader = self.loader.clone();
-        self.services.get(name, move || loader.load(&entry)).await
-    }
-
-    async fn find(&self, name: &str) -> Result<Entry, Error> {
-        let model = name.to_owned();
-        let found = self.look(move |catalog| catalog.find(&model)).await?;
-        match found {
-            Some(entry) => Ok(entry),
-            None => {
-                let available = self
-                    .models()
-                    .await?
-                    .into_iter()
-                    .map(|entry| entry.name)
-                    .collect();
-                Err(Error::NotFound {
-                    model: name.to_owned(),
-                    available,
-                })
-            }
-        }
-    }
-
-    /// Asks the catalog, which looks at folders and files, on a blocking thread.
-    async fn look<T: Send + 'static>(
-        &self,
-        question: impl FnOnce(&Catalog) -> Result<T, CatalogError> + Send + 'static,
-    ) -> Result<T, Error> {
-        let catalog = self.catalog.clone();
-        let answer = tokio::task::spawn_blocking(move || question(&catalog)).await;
-        match answer {
-            Ok(answer) => answer.map_err(|error| Error::Internal {
-                message: format!("the models: {error}"),
-            }),
-            Err(error) if error.is_panic() => Err(Error::Internal {
-                message: "looking for the models panicked".into(),
-            }),
-            Err(_) => Err(Error::ShuttingDown),
+    fn alias(&self, alias: &str, entry: &Entry) -> ModelEntry {
+        ModelEntry {
+            name: alias.to_owned(),
+            alias_of: Some(entry.name.clone()),
+            ..self.entry(entry)
         }
     }
 }
 
-/// What it takes to load a model.
-#[derive(Clone)]
-struct Loader {
-    pool: Arc<Pool>,
-    config: Arc<RuntimeConfig>,
-    preparation: Preparation,
-}
-
-impl Loader {
-    /// Reads the model's files and starts its engine. Takes as long as that takes.
-    fn load(&self, entry: &Entry) -> Result<Service, Error> {
-        let began = std::time::Instant::now();
-        let name = entry.name.clone();
-        let service = self.build(entry)?;
-        tracing::info!(
-            model = name,
-            seconds = began.elapsed().as_secs_f64(),
-            "loaded"
-        );
-        Ok(service)
-    }
-
-    fn build(&self, entry: &Entry) -> Result<Service, Error> {
-        let name = entry.name.clone();
-        let failed = |error: &dyn std::error::Error| Error::Internal {
-            message: format!("model '{name}' could not be loaded: {error}"),
-        };
-        let refused = |error: hearth_llm::Error| match error {
-            hearth_llm::Error::Architecture { .. } | hearth_llm::Error::Unsupported { .. } => {
-                let message = format!("model '{name}' is not supported: {error}");
-                Error::Unsupported {
-                    param: Some("model".into()),
-                    message,
-                }
-            }
-            hearth_llm::Error::Kernel(
-                KernelError::OutOfMemory { .. } | KernelError::TooLarge { .. },
-            ) => {
-                let message = format!("model '{name}' does not fit in memory: {error}");
-                Error::InsufficientMemory { message }
-            }
-            other => failed(&other),
-        };
-        let checkpoint = entry.open().map_err(|error| failed(&error))?;
-        let kind = kind_of(&checkpoint).map_err(refused)?;
-        let tokenizer = Tokenizer::open(&checkpoint).map_err(|error| failed(&error))?;
-        let tokenizer = Arc::new(tokenizer);
-        let options = LoadOptions {
-            precision: self.config.precision,
-            ..LoadOptions::default()
-        };
-        let pool = Arc::clone(&self.pool);
-        let preparation = self.preparation.clone();
-        match kind {
-            Kind::Text => {
-                let model = load_text(&checkpoint, pool, options).map_err(refused)?;
-                let template = ChatTemplate::open(&checkpoint, &tokenizer);
-                let template = template.map_err(|error| failed(&error))?;
-                let info = model.info().clone();
-                let config = self.config.engine.clone();
-                let pages = self.config.pages.as_ref().and_then(|store| {
-                    let identity = ModelIdentity::of(&checkpoint, &options);
-                    let identity = identity.inspect_err(|error| {
-                        tracing::warn!(model = name, %error, "its prefixes are not kept on disk");
-                    });
-                    Some(store.of_model(identity.ok()?))
-                });
-                let tokens = Arc::clone(&tokenizer);
-                let engine = match pages {
-                    Some(pages) => Engine::start_with_pages(model, tokens, config, pages)?,
-                    None => Engine::start(model, tokens, config)?,
-                };
-                let service =
-                    TextService::new(name, info, tokenizer, template, engine, preparation)?;
-                Ok(Service::Text(Arc::new(service)))
-            }
-            Kind::Embedding => {
-                let model = load_encoder(&checkpoint, pool, options).map_err(refused)?;
-                let info = model.info().clone();
-                let embedder = Embedder::start(model, self.config.embedder.clone())?;
-                let service = EmbeddingService::new(name, info, tokenizer, embedder, preparation);
-                Ok(Service::Embedding(Arc::new(service)))
-            }
-        }
+/// A model that is of another kind than its headers say.
+fn not_as_told(name: &str) -> Error {
+    Error::Internal {
+        message: format!("model '{name}' is of another kind than its headers say"),
     }
 }

@@ -3,12 +3,16 @@
 use std::sync::Arc;
 
 use hearth_llm::ModelInfo;
-use hearth_llm::engine::{Engine, EngineStats, GenerateRequest, Generation};
+use hearth_llm::engine::{
+    Engine as TextEngine, EngineStats, GenerateRequest, Generation, Shutdown,
+};
 use hearth_llm::template::{ChatInput, ChatTemplate};
 use hearth_llm::tokenizer::Tokenizer;
 use serde_json::{Map, Value};
 
 use crate::Error;
+use crate::engine::Engine;
+use crate::figures::Figures;
 use crate::length;
 use crate::preparation::Preparation;
 
@@ -33,42 +37,56 @@ pub struct ChatPrompt {
     pub stop: Vec<String>,
 }
 
+/// How chats are put to a model.
+pub(crate) struct Chat {
+    template: ChatTemplate,
+    is_own: bool,
+}
+
+impl Chat {
+    /// By the model's own template; without one, as plain dialogues.
+    pub(crate) fn new(own: Option<ChatTemplate>, tokenizer: &Tokenizer) -> Result<Self, Error> {
+        let is_own = own.is_some();
+        let template = match own {
+            Some(template) => template,
+            None => ChatTemplate::from_source(PLAIN_DIALOGUE, tokenizer)?,
+        };
+        Ok(Self { template, is_own })
+    }
+}
+
 /// A text model at work.
 pub struct TextService {
     name: String,
     info: ModelInfo,
     tokenizer: Arc<Tokenizer>,
-    template: ChatTemplate,
-    has_own_template: bool,
-    engine: Engine,
+    chat: Arc<Chat>,
+    engine: TextEngine,
+    /// Bytes that the engine's buffers are expected to take.
+    scratch: u64,
     preparation: Preparation,
 }
 
 impl TextService {
-    /// Puts the parts of a loaded model together. Without a `template` of the model's own, chats are
-    /// written as plain dialogues.
+    /// Puts the parts of a loaded model together.
     pub(crate) fn new(
         name: String,
         info: ModelInfo,
         tokenizer: Arc<Tokenizer>,
-        template: Option<ChatTemplate>,
-        engine: Engine,
+        chat: Arc<Chat>,
+        engine: TextEngine,
+        scratch: u64,
         preparation: Preparation,
-    ) -> Result<Self, Error> {
-        let has_own_template = template.is_some();
-        let template = match template {
-            Some(template) => template,
-            None => ChatTemplate::from_source(PLAIN_DIALOGUE, &tokenizer)?,
-        };
-        Ok(Self {
+    ) -> Self {
+        Self {
             name,
             info,
             tokenizer,
-            template,
-            has_own_template,
+            chat,
             engine,
+            scratch,
             preparation,
-        })
+        }
     }
 
     /// The model's name.
@@ -88,7 +106,7 @@ impl TextService {
 
     /// Whether the model brings a chat template; without one, chats are written as plain dialogues.
     pub fn has_chat_template(&self) -> bool {
-        self.has_own_template
+        self.chat.is_own
     }
 
     /// Tokens that a prompt and its answer can have together.
@@ -119,9 +137,9 @@ impl TextService {
                 extra: options,
                 ..ChatInput::default()
             };
-            let rendered = service.template.render(&input)?;
+            let rendered = service.chat.template.render(&input)?;
             let tokens = service.tokenizer.encode_rendered(&rendered)?;
-            let stop = match service.has_own_template {
+            let stop = match service.chat.is_own {
                 true => Vec::new(),
                 false => PLAIN_STOPS.map(str::to_owned).to_vec(),
             };
@@ -135,7 +153,7 @@ impl TextService {
     ///
     /// # Errors
     /// [`Error::ContextLength`] for a text that is far too long; one that is a little too long is refused
-    /// by [`Self::generate`].
+    /// when it is generated for.
     pub async fn tokenize(self: &Arc<Self>, text: String) -> Result<Vec<u32>, Error> {
         let service = Arc::clone(self);
         let work = move || {
@@ -174,12 +192,8 @@ impl TextService {
         self.tokenizer.token_bytes(token)
     }
 
-    /// Admits a request to the engine.
-    ///
-    /// # Errors
-    /// [`Error::InvalidInput`], [`Error::ContextLength`], [`Error::Overloaded`], [`Error::Deadline`],
-    /// [`Error::ShuttingDown`].
-    pub fn generate(&self, request: GenerateRequest) -> Result<Generation, Error> {
+    /// Admits a request to the engine. Callers have it from their lease, which counts it.
+    pub(crate) fn generate(&self, request: GenerateRequest) -> Result<Generation, Error> {
         Ok(self.engine.submit(request)?)
     }
 
@@ -187,9 +201,26 @@ impl TextService {
     pub fn stats(&self) -> EngineStats {
         self.engine.stats()
     }
+}
 
-    /// The engine.
-    pub(crate) fn engine(&self) -> &Engine {
-        &self.engine
+impl Engine for TextService {
+    fn memory_bytes(&self) -> u64 {
+        self.engine.cache_bytes() as u64 + self.scratch
+    }
+
+    fn health(&self) -> Result<(), Error> {
+        Ok(self.engine.health()?)
+    }
+
+    fn figures(&self) -> Option<Figures> {
+        Some(self.engine.stats().into())
+    }
+
+    fn shutdown(&self, how: Shutdown) {
+        self.engine.shutdown(how);
+    }
+
+    fn text(self: Arc<Self>) -> Option<Arc<TextService>> {
+        Some(self)
     }
 }

@@ -51,6 +51,10 @@ pub enum Kind {
     Overloaded,
     /// The model does not fit in memory.
     InsufficientMemory,
+    /// The model is being loaded, and that takes longer than the request would wait.
+    Loading,
+    /// What is asked for contradicts the state of something.
+    Conflict,
     /// The request's own deadline passed before it was answered.
     Deadline,
     /// The path is described, but this server cannot do it yet.
@@ -76,7 +80,10 @@ impl Kind {
             Self::ModelNotFound | Self::NotFound => S::NOT_FOUND,
             Self::MethodNotAllowed => S::METHOD_NOT_ALLOWED,
             Self::RateLimited => S::TOO_MANY_REQUESTS,
-            Self::Overloaded | Self::InsufficientMemory | Self::Deadline => S::SERVICE_UNAVAILABLE,
+            Self::Conflict => S::CONFLICT,
+            Self::Overloaded | Self::InsufficientMemory | Self::Loading | Self::Deadline => {
+                S::SERVICE_UNAVAILABLE
+            }
             Self::NotImplemented => S::NOT_IMPLEMENTED,
             Self::Internal => S::INTERNAL_SERVER_ERROR,
         }
@@ -100,6 +107,8 @@ impl Kind {
             Self::RateLimited => "rate_limit_exceeded",
             Self::Overloaded => "overloaded",
             Self::InsufficientMemory => "insufficient_memory",
+            Self::Loading => "loading",
+            Self::Conflict => "conflict",
             Self::Deadline => "deadline_exceeded",
             Self::NotImplemented => "not_implemented",
             Self::Internal => "internal_error",
@@ -228,7 +237,23 @@ impl From<hearth_runtime::Error> for Problem {
             } => Self::new(Kind::ContextLength, message)
                 .with("prompt_tokens", prompt_tokens)
                 .with("context_length", context_length),
-            E::InsufficientMemory { .. } => Self::new(Kind::InsufficientMemory, message),
+            E::InsufficientMemory {
+                needed,
+                budget,
+                holders,
+                ..
+            } => Self::new(Kind::InsufficientMemory, message)
+                .with("needed_bytes", needed)
+                .with("budget_bytes", budget)
+                .with("held_by", holders),
+            E::Loading {
+                progress,
+                retry_after,
+                ..
+            } => Self::new(Kind::Loading, message)
+                .with("loading", json!(progress))
+                .retry_after(retry_after),
+            E::Conflict { .. } => Self::new(Kind::Conflict, message),
             E::Overloaded { retry_after, .. } => {
                 Self::new(Kind::Overloaded, message).retry_after(retry_after)
             }
@@ -382,7 +407,12 @@ mod tests {
                 None,
             ),
             (
-                E::InsufficientMemory { message: message() },
+                E::InsufficientMemory {
+                    message: message(),
+                    needed: 2,
+                    budget: 1,
+                    holders: vec![],
+                },
                 Kind::InsufficientMemory,
                 None,
             ),
@@ -397,6 +427,7 @@ mod tests {
             (E::ShuttingDown, Kind::Overloaded, Some(second)),
             (E::Cancelled, Kind::Overloaded, Some(second)),
             (E::Deadline, Kind::Deadline, None),
+            (E::Conflict { message: message() }, Kind::Conflict, None),
             (E::Internal { message: message() }, Kind::Internal, None),
         ];
         for (error, kind, retry_after) in kinds {

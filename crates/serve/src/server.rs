@@ -56,6 +56,8 @@ impl Server {
     /// Those of accepting connections.
     pub async fn run(self, shutdown: impl Future<Output = ()> + Send + 'static) -> io::Result<()> {
         let Self { app, listener } = self;
+        let runtime = Arc::clone(&app.runtime);
+        tokio::spawn(async move { runtime.preload().await });
         let (tell, told) = oneshot::channel();
         let stop = {
             let app = app.clone();

@@ -151,7 +151,7 @@ fn engines(page: &mut Page, app: &App) {
     for (name, kind, help, pick) in gauges {
         page.head(name, kind, help);
         for model in &loaded {
-            if let Some(figures) = &model.figures {
+            if let Some(figures) = model.text() {
                 page.sample(name, &[("model", model.name.clone())], pick(figures));
             }
         }
@@ -162,7 +162,7 @@ fn engines(page: &mut Page, app: &App) {
         "Blocks of the KV cache by what they hold",
     );
     for model in &loaded {
-        let Some(figures) = &model.figures else {
+        let Some(figures) = model.text() else {
             continue;
         };
         let (used, cached) = (figures.cache_blocks_used, figures.cache_blocks_cached);

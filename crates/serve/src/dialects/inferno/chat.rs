@@ -1,18 +1,17 @@
 //! `POST /v1/chat/completions`.
 
-use std::sync::Arc;
-
 use axum::extract::{Request, State};
 use axum::response::{IntoResponse, Response};
-use hearth_runtime::{ChatPrompt, Generation, TextService, TokenLogprobs};
+use hearth_runtime::{ChatPrompt, Error, Generation, Lease, TextService, TokenLogprobs};
 use serde_json::{Map, Value};
 
 use super::error::ApiError;
 use super::logprobs::ChatLogprobs;
-use super::messages;
 use super::params::{Endpoint, Fixed, LABELS, Params};
 use super::stream::{Streamed, Wording};
 use super::types::{ChatChoice, ChatDelta, Completion, Delta, Head, Message, Usage};
+use super::{messages, stream};
+use crate::admission::Ticket;
 use crate::answer::{Answer, before};
 use crate::caller::Caller;
 use crate::extract::admit;
@@ -172,6 +171,50 @@ fn logprobs(fields: &Fields) -> Result<Option<usize>, FieldError> {
     }
 }
 
+/// A chat that its model is answering.
+struct Begun {
+    service: Lease<TextService>,
+    choices: Vec<Generation>,
+    ticket: Ticket,
+    measure: Measure,
+}
+
+impl ChatRequest {
+    /// Waits for the model, and has it begin. Gives the model's name and the parameters back.
+    async fn begin(
+        self,
+        app: &App,
+        ticket: Ticket,
+        measure: Measure,
+    ) -> Result<(Begun, String, Params), Error> {
+        let Self {
+            model,
+            messages,
+            logprobs,
+            template_options,
+            params,
+        } = self;
+        let ask = params.ask(ticket.entered());
+        let service = app.runtime.text(&model, ask).await?;
+        measure.model(service.model());
+        let prompt = service.chat_prompt(messages, template_options);
+        let ChatPrompt { tokens, stop } = before(ask.deadline, prompt).await?;
+        let choices = (0..params.n).map(|candidate| {
+            let mut request = params.request(tokens.clone(), candidate, ticket.entered());
+            request.stop.extend(stop.iter().cloned());
+            request.logprobs = logprobs;
+            service.generate(request)
+        });
+        let begun = Begun {
+            choices: choices.collect::<Result<_, _>>()?,
+            service,
+            ticket,
+            measure,
+        };
+        Ok((begun, model, params))
+    }
+}
+
 /// Answers a chat.
 pub async fn create(
     State(app): State<App>,
@@ -180,44 +223,29 @@ pub async fn create(
     request: Request,
 ) -> Result<Response, ApiError> {
     let (ticket, fields) = admit(&app, request).await?;
-    let ChatRequest {
-        model,
-        messages,
-        logprobs,
-        template_options,
-        params,
-    } = ChatRequest::read(fields)?;
-    let deadline = params.timeout.map(|timeout| ticket.entered() + timeout);
-    caller.check_model(&model)?;
-    let service = before(deadline, app.runtime.text(&model)).await?;
-    measure.model(&model);
-    let prompt = before(deadline, service.chat_prompt(messages, template_options)).await?;
-    let ChatPrompt { tokens, stop } = prompt;
-
-    let choices = (0..params.n).map(|candidate| {
-        let mut request = params.request(tokens.clone(), candidate, ticket.entered());
-        request.stop.extend(stop.iter().cloned());
-        request.logprobs = logprobs;
-        service.generate(request)
-    });
-    let choices = choices.collect::<Result<Vec<Generation>, _>>()?;
-
-    if params.stream {
-        let streamed = Streamed {
-            head: Head::new("chatcmpl-", "chat.completion.chunk", model),
-            wording: ChatWording {
-                service: Arc::clone(&service),
-                scored: logprobs.is_some(),
-            },
-            choices,
-            per_prompt: params.n,
-            include_usage: params.include_usage,
-            ticket,
-            measure,
-            service,
+    let request = ChatRequest::read(fields)?;
+    caller.check_model(&request.model)?;
+    let logprobs = request.logprobs;
+    if request.params.stream {
+        let model = request.model.clone();
+        let begun = {
+            let (app, measure) = (app.clone(), measure.clone());
+            async move {
+                Ok(streamed(
+                    request.begin(&app, ticket, measure).await?,
+                    logprobs,
+                ))
+            }
         };
-        return Ok(streamed.respond(app.settings().keep_alive));
+        return stream::respond(&app, model, measure, begun).await;
     }
+    let (begun, model, _) = request.begin(&app, ticket, measure).await?;
+    let Begun {
+        service,
+        choices,
+        ticket: _held,
+        measure,
+    } = begun;
     let head = Head::new("chatcmpl-", "chat.completion", model);
     let mut usage = Usage::default();
     let answers = Answer::gather(choices, &measure)
@@ -247,9 +275,28 @@ pub async fn create(
     .into_response())
 }
 
+fn streamed(
+    (begun, model, params): (Begun, String, Params),
+    logprobs: Option<usize>,
+) -> Streamed<ChatWording> {
+    Streamed {
+        head: Head::new("chatcmpl-", "chat.completion.chunk", model),
+        wording: ChatWording {
+            service: begun.service.clone(),
+            scored: logprobs.is_some(),
+        },
+        choices: begun.choices,
+        per_prompt: params.n,
+        include_usage: params.include_usage,
+        ticket: begun.ticket,
+        measure: begun.measure,
+        service: begun.service,
+    }
+}
+
 /// How chat words the parts of a stream.
 struct ChatWording {
-    service: Arc<TextService>,
+    service: Lease<TextService>,
     scored: bool,
 }
 

@@ -4,14 +4,15 @@ use std::sync::Arc;
 
 use axum::extract::{Request, State};
 use axum::response::{IntoResponse, Response};
-use hearth_runtime::{Error, Generation, TextService, TokenLogprobs};
+use hearth_runtime::{Error, Generation, Lease, TextService, TokenLogprobs};
 use serde_json::Value;
 
 use super::error::ApiError;
 use super::logprobs::{Offset, TextLogprobs};
 use super::params::{Endpoint, Fixed, LABELS, MOST_CHOICES, Params, token_ids};
-use super::stream::{Streamed, Wording};
+use super::stream::{self, Streamed, Wording};
 use super::types::{Completion, Head, TextChoice, Usage};
+use crate::admission::Ticket;
 use crate::answer::{Answer, before};
 use crate::caller::Caller;
 use crate::extract::admit;
@@ -148,6 +149,46 @@ struct Prepared {
     echo: Option<String>,
 }
 
+/// Completions that their model is making.
+struct Begun {
+    service: Lease<TextService>,
+    candidates: Vec<Generation>,
+    echoes: Vec<Option<String>>,
+    ticket: Ticket,
+    measure: Measure,
+}
+
+impl CompletionRequest {
+    /// Waits for the model, and has it begin.
+    async fn begin(&mut self, app: &App, ticket: Ticket, measure: Measure) -> Result<Begun, Error> {
+        let (params, best_of, logprobs) = (&self.params, self.best_of, self.logprobs);
+        let ask = params.ask(ticket.entered());
+        let service = app.runtime.text(&self.model, ask).await?;
+        measure.model(service.model());
+        let prompts = std::mem::take(&mut self.prompts);
+        let prepared = before(ask.deadline, prepare(&service, prompts, self.echo)).await?;
+
+        let mut candidates: Vec<Generation> = Vec::with_capacity(prepared.len() * best_of);
+        for prompt in &prepared {
+            for candidate in 0..best_of {
+                let tokens = prompt.tokens.clone();
+                let mut request = params.request(tokens, candidate, ticket.entered());
+                // Choosing the best needs every token's log-probability.
+                request.logprobs = logprobs.or((best_of > params.n).then_some(0));
+                request.prompt_logprobs = logprobs.filter(|_| self.echo);
+                candidates.push(service.generate(request)?);
+            }
+        }
+        Ok(Begun {
+            service,
+            candidates,
+            echoes: prepared.into_iter().map(|prompt| prompt.echo).collect(),
+            ticket,
+            measure,
+        })
+    }
+}
+
 /// Answers completions of one or more prompts.
 pub async fn create(
     State(app): State<App>,
@@ -156,55 +197,34 @@ pub async fn create(
     request: Request,
 ) -> Result<Response, ApiError> {
     let (ticket, fields) = admit(&app, request).await?;
+    let mut request = CompletionRequest::read(fields)?;
+    caller.check_model(&request.model)?;
+    if request.params.stream {
+        let model = request.model.clone();
+        let begun = {
+            let (app, measure) = (app.clone(), measure.clone());
+            async move {
+                let begun = request.begin(&app, ticket, measure).await?;
+                Ok(streamed(begun, request))
+            }
+        };
+        return stream::respond(&app, model, measure, begun).await;
+    }
+    let Begun {
+        service,
+        candidates,
+        echoes,
+        ticket: _held,
+        measure,
+    } = request.begin(&app, ticket, measure).await?;
     let CompletionRequest {
         model,
-        prompts,
-        echo,
         best_of,
         logprobs,
         params,
-    } = CompletionRequest::read(fields)?;
-    let deadline = params.timeout.map(|timeout| ticket.entered() + timeout);
-    caller.check_model(&model)?;
-    let service = before(deadline, app.runtime.text(&model)).await?;
-    measure.model(&model);
-    let prepared = before(deadline, prepare(&service, prompts, echo)).await?;
-
-    let mut candidates: Vec<Generation> = Vec::with_capacity(prepared.len() * best_of);
-    for prompt in &prepared {
-        for candidate in 0..best_of {
-            let mut request = params.request(prompt.tokens.clone(), candidate, ticket.entered());
-            // Choosing the best needs every token's log-probability.
-            request.logprobs = logprobs.or((best_of > params.n).then_some(0));
-            request.prompt_logprobs = logprobs.filter(|_| echo);
-            candidates.push(service.generate(request)?);
-        }
-    }
-    let echoes: Vec<Option<String>> = prepared.into_iter().map(|prompt| prompt.echo).collect();
-    let writer = Writer {
-        service: Arc::clone(&service),
-        logprobs,
-    };
-
-    if params.stream {
-        let offsets = vec![Offset::default(); candidates.len()];
-        let streamed = Streamed {
-            head: Head::new("cmpl-", "text_completion", model),
-            wording: TextWording {
-                writer,
-                echoes,
-                per_prompt: params.n,
-                offsets,
-            },
-            choices: candidates,
-            per_prompt: params.n,
-            include_usage: params.include_usage,
-            ticket,
-            measure,
-            service,
-        };
-        return Ok(streamed.respond(app.settings().keep_alive));
-    }
+        ..
+    } = request;
+    let writer = Writer { service, logprobs };
     let head = Head::new("cmpl-", "text_completion", model);
     let mut answers = Answer::gather(candidates, &measure).await?;
     let mut usage = Usage::default();
@@ -227,6 +247,34 @@ pub async fn create(
         usage,
     })
     .into_response())
+}
+
+fn streamed(begun: Begun, request: CompletionRequest) -> Streamed<TextWording> {
+    let CompletionRequest {
+        model,
+        logprobs,
+        params,
+        ..
+    } = request;
+    let offsets = vec![Offset::default(); begun.candidates.len()];
+    Streamed {
+        head: Head::new("cmpl-", "text_completion", model),
+        wording: TextWording {
+            writer: Writer {
+                service: begun.service.clone(),
+                logprobs,
+            },
+            echoes: begun.echoes,
+            per_prompt: params.n,
+            offsets,
+        },
+        choices: begun.candidates,
+        per_prompt: params.n,
+        include_usage: params.include_usage,
+        ticket: begun.ticket,
+        measure: begun.measure,
+        service: begun.service,
+    }
 }
 
 /// Turns prompts into tokens, and tokens into the text to be echoed.
@@ -257,7 +305,7 @@ async fn prepare(
 
 /// Writes choices.
 struct Writer {
-    service: Arc<TextService>,
+    service: Lease<TextService>,
     logprobs: Option<usize>,
 }
 

@@ -6,11 +6,12 @@ use axum::Json;
 use axum::extract::{Request, State};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
+use hearth_runtime::{Ask, KeepAlive};
 use serde::Serialize;
 use serde_json::{Value, json};
 
 use super::error::ApiError;
-use super::params::{Fixed, LABELS, token_ids};
+use super::params::{Fixed, LABELS, keep_alive, token_ids};
 use crate::answer::before;
 use crate::caller::Caller;
 use crate::extract::admit;
@@ -42,6 +43,7 @@ struct EmbeddingRequest {
     encoding: Encoding,
     dimensions: Option<usize>,
     timeout: Option<Duration>,
+    keep_alive: Option<KeepAlive>,
 }
 
 impl EmbeddingRequest {
@@ -67,6 +69,7 @@ impl EmbeddingRequest {
             timeout: fields
                 .number("timeout", 0.001..=86_400.0)?
                 .map(Duration::from_secs_f64),
+            keep_alive: keep_alive(&fields)?,
         })
     }
 }
@@ -148,11 +151,17 @@ pub async fn create(
         encoding,
         dimensions,
         timeout,
+        keep_alive,
     } = EmbeddingRequest::read(fields)?;
     let deadline = timeout.map(|timeout| ticket.entered() + timeout);
     caller.check_model(&model)?;
-    let service = before(deadline, app.runtime.embedding(&model)).await?;
-    measure.model(&model);
+    let ask = Ask {
+        deadline,
+        keep_alive,
+        ..Ask::default()
+    };
+    let service = app.runtime.embedding(&model, ask).await?;
+    measure.model(service.model());
     let size = service.dimensions();
     if let Some(asked) = dimensions.filter(|&asked| asked > size) {
         let expected = format!("an integer from 1 to {size}, the size of this model's vectors");

@@ -49,12 +49,14 @@ fn class(kind: Kind) -> &'static str {
         | Kind::TooLarge
         | Kind::ModelNotFound
         | Kind::NotFound
-        | Kind::MethodNotAllowed => "invalid_request_error",
+        | Kind::MethodNotAllowed
+        | Kind::Conflict => "invalid_request_error",
         Kind::Unauthenticated => "authentication_error",
         Kind::Forbidden => "permission_error",
         Kind::RateLimited => "rate_limit_error",
         Kind::Overloaded
         | Kind::InsufficientMemory
+        | Kind::Loading
         | Kind::Deadline
         | Kind::NotImplemented
         | Kind::Internal => "server_error",
@@ -103,6 +105,8 @@ mod tests {
             (Kind::Unsupported, 400, INVALID, "invalid_parameters"),
             (Kind::ContextLength, 400, INVALID, "context_length_exceeded"),
             (Kind::InsufficientMemory, 503, SERVER, "insufficient_memory"),
+            (Kind::Loading, 503, SERVER, "loading"),
+            (Kind::Conflict, 409, INVALID, "conflict"),
             (
                 Kind::Unauthenticated,
                 401,

@@ -31,7 +31,7 @@ pub struct ModelList {
 impl From<ModelEntry> for Model {
     fn from(entry: ModelEntry) -> Self {
         Self {
-            root: entry.name.clone(),
+            root: entry.alias_of.unwrap_or_else(|| entry.name.clone()),
             id: entry.name,
             object: "model",
             created: entry.created,

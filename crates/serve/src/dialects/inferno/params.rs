@@ -6,7 +6,7 @@
 
 use std::time::{Duration, Instant};
 
-use hearth_runtime::{GenerateRequest, SamplingParams, derive_seed};
+use hearth_runtime::{Ask, GenerateRequest, KeepAlive, SamplingParams, derive_seed};
 use serde_json::Value;
 
 use crate::fields::{FieldError, Fields, whole_number};
@@ -112,13 +112,41 @@ pub struct Params {
     pub priority: Option<u8>,
     /// Time from admission to the end of the answer.
     pub timeout: Option<Duration>,
+    /// How long the model stays once it is idle.
+    pub keep_alive: Option<KeepAlive>,
     /// Answer as an event stream.
     pub stream: bool,
     /// End the stream with the usage.
     pub include_usage: bool,
 }
 
+/// `keep_alive`: how long the model stays once it is idle, as Ollama has it.
+pub fn keep_alive(fields: &Fields) -> Result<Option<KeepAlive>, FieldError> {
+    let Some(value) = fields.get("keep_alive") else {
+        return Ok(None);
+    };
+    let keep_alive = KeepAlive::from_json(value);
+    keep_alive.map(Some).map_err(|error| {
+        FieldError::invalid(
+            "keep_alive",
+            error.to_string().trim_start_matches("expected "),
+            value,
+        )
+    })
+}
+
 impl Params {
+    /// What is asked of the runtime by a request that was admitted at `entered`.
+    pub fn ask(&self, entered: Instant) -> Ask {
+        let default = Ask::default();
+        Ask {
+            priority: self.priority.unwrap_or(default.priority),
+            deadline: self.timeout.map(|timeout| entered + timeout),
+            keep_alive: self.keep_alive,
+            ..default
+        }
+    }
+
     /// Reads the shared parameters.
     pub fn read(fields: &Fields, endpoint: Endpoint) -> Result<Self, FieldError> {
         let stream = fields.boolean("stream")?.unwrap_or(false);
@@ -134,6 +162,7 @@ impl Params {
             timeout: fields
                 .number("timeout", 0.001..=LONGEST_TIMEOUT)?
                 .map(Duration::from_secs_f64),
+            keep_alive: keep_alive(fields)?,
             include_usage: include_usage(fields, stream)?,
             stream,
         })
@@ -325,6 +354,7 @@ mod tests {
             ignore_eos: false,
             priority: None,
             timeout: None,
+            keep_alive: None,
             stream: false,
             include_usage: false,
         };
@@ -358,6 +388,7 @@ mod tests {
             ignore_eos: true,
             priority: Some(10),
             timeout: Some(Duration::from_millis(1500)),
+            keep_alive: None,
             stream: true,
             include_usage: true,
         };

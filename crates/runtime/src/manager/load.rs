@@ -1,0 +1,416 @@
+//! From a model's files to its instances.
+
+use std::sync::Arc;
+
+use super::{Manager, blocking};
+use crate::budget::{Holder, Plan, Standing, plan};
+use crate::engine::{Engine, Job, ModelKind, Quantize, Weights};
+use crate::events::{Change, ModelEvent, ModelState, Reason, is_news};
+use crate::house::{House, Loaded, Slot, Stage};
+use crate::progress::{Loading, Report};
+use crate::{Error, machine};
+
+/// How a load is asked for by hand.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct LoadRequest {
+    /// How small the weights are made; as the settings say where this is `None`.
+    pub quantize: Option<Quantize>,
+    /// Instances to start; as the settings say where this is `None`. A loaded model keeps those that it has.
+    pub instances: Option<usize>,
+}
+
+/// What a load has put into memory.
+struct Parts {
+    kind: ModelKind,
+    weights: Arc<dyn Weights>,
+    engines: Vec<Arc<dyn Engine>>,
+    quantize: Quantize,
+    instance_bytes: u64,
+}
+
+impl Manager {
+    /// Loads a model, or joins its load. A model that is loaded as asked gives a load that is done; one that is loaded
+    /// otherwise is loaded anew when its requests have ended.
+    pub async fn load(
+        self: &Arc<Self>,
+        name: &str,
+        request: LoadRequest,
+    ) -> Result<Loading, Error> {
+        if let Some(quantize) = request.quantize {
+            quantize.target()?;
+        }
+        if let Some(instances) = request.instances {
+            self.check_instances("instances", instances)?;
+        }
+        let entry = self.find(name).await?;
+        self.start_keeper();
+        let mut house = self.lock();
+        if house.closed {
+            return Err(Error::ShuttingDown);
+        }
+        let slot = self.slot(&mut house, &entry);
+        let quantize = request.quantize.unwrap_or(slot.settings.quantize);
+        if let Some(instances) = request.instances {
+            slot.instances = instances.max(1);
+        }
+        let name = Arc::clone(&slot.name);
+        let clock = self.clock.clone();
+        match &mut slot.stage {
+            Stage::NotLoaded => {
+                slot.quantize = quantize;
+                Ok(self.begin_load(slot, true))
+            }
+            Stage::Loading { report, asked, .. } => {
+                if slot.quantize != quantize {
+                    return Err(Error::Conflict {
+                        message: format!(
+                            "model '{name}' is being loaded in another way; wait for that, or unload it"
+                        ),
+                    });
+                }
+                *asked = true;
+                Ok(report.follow())
+            }
+            Stage::Loaded(loaded) if request.quantize.is_none_or(|q| loaded.is_made(q)) => {
+                let report = Report::new(name, clock);
+                report.end(Ok(()));
+                Ok(report.follow())
+            }
+            Stage::Loaded(_) => {
+                slot.quantize = quantize;
+                self.begin_unload(slot, Reason::Reloaded, false);
+                let Stage::Unloading { then, .. } = &mut slot.stage else {
+                    unreachable!("it was just begun");
+                };
+                let report = Report::new(name, clock);
+                *then = Some(Arc::clone(&report));
+                Ok(report.follow())
+            }
+            Stage::Unloading { then, .. } => {
+                slot.quantize = quantize;
+                let report = then.get_or_insert_with(|| Report::new(name, clock));
+                Ok(report.follow())
+            }
+        }
+    }
+
+    /// The load of a model that is under way, if one is.
+    pub fn loading(&self, name: &str) -> Option<Loading> {
+        let name = self.resolve(name);
+        let house = self.lock();
+        match &house.slots.get(name)?.stage {
+            Stage::Loading { report, .. } => Some(report.follow()),
+            Stage::Unloading {
+                then: Some(report), ..
+            } => Some(report.follow()),
+            _ => None,
+        }
+    }
+
+    /// Begins to load a model that is not. `asked`: not for a request.
+    pub(super) fn begin_load(self: &Arc<Self>, slot: &mut Slot, asked: bool) -> Loading {
+        let report = Report::new(Arc::clone(&slot.name), self.clock.clone());
+        self.begin_reported_load(slot, report, asked)
+    }
+
+    pub(super) fn begin_reported_load(
+        self: &Arc<Self>,
+        slot: &mut Slot,
+        report: Arc<Report>,
+        asked: bool,
+    ) -> Loading {
+        let loading = report.follow();
+        slot.stage = Stage::Loading {
+            report: Arc::clone(&report),
+            asked,
+            on_demand: !asked,
+        };
+        self.publish(slot, Change::Loading);
+        tokio::spawn(Arc::clone(self).run_load(Arc::clone(&slot.name), report));
+        loading
+    }
+
+    async fn run_load(self: Arc<Self>, name: Arc<str>, report: Arc<Report>) {
+        let relay = tokio::spawn(relay(Arc::clone(&self), report.follow()));
+        let outcome = self.read(&name, &report).await;
+        relay.abort();
+        // Only from here on is there nothing left that could speak of progress.
+        let _ = relay.await;
+        self.end_load(&name, &report, outcome).await;
+    }
+
+    /// All of a load that takes time.
+    async fn read(self: &Arc<Self>, name: &Arc<str>, report: &Arc<Report>) -> Result<Parts, Error> {
+        let what = format!("loading '{name}'");
+        let (job, backend, instances) = {
+            let house = self.lock();
+            let slot = house.slots.get(name).expect("slots stay; this is a bug");
+            let pinned = house.holders(name).into_iter();
+            let pinned = pinned.filter(|h| h.standing == Standing::Pinned);
+            let pinned = pinned.fold(0u64, |sum, holder| sum.saturating_add(holder.bytes));
+            let job = Job {
+                entry: slot.entry.clone(),
+                quantize: slot.quantize,
+                budget: house.budget.saturating_sub(pinned),
+            };
+            (job, Arc::clone(self.backend(&slot.entry)), slot.instances)
+        };
+        let job = Arc::new(job);
+        let need = {
+            let (backend, job) = (Arc::clone(&backend), Arc::clone(&job));
+            blocking(&what, move || backend.predict(&job)).await?
+        };
+        self.reserve(name, need.total(instances), Some(report))
+            .await?;
+        report.reading(need.read);
+        let weights: Arc<dyn Weights> = {
+            let (backend, job, report) =
+                (Arc::clone(&backend), Arc::clone(&job), Arc::clone(report));
+            let read = move || backend.load(&job, need, &*report);
+            blocking(&what, read).await?.into()
+        };
+        report.starting();
+        let started = {
+            let weights = Arc::clone(&weights);
+            let start = move || (0..instances).map(|_| weights.start()).collect();
+            blocking(&what, start).await
+        };
+        Ok(Parts {
+            kind: backend.kind(),
+            engines: started?,
+            weights,
+            quantize: job.quantize,
+            instance_bytes: need.instance(),
+        })
+    }
+
+    async fn end_load(
+        self: &Arc<Self>,
+        name: &Arc<str>,
+        report: &Arc<Report>,
+        outcome: Result<Parts, Error>,
+    ) {
+        let outcome = match outcome {
+            Ok(parts) => self.settle(name, report, parts).await,
+            Err(error) => Err(error),
+        };
+        if let Err(error) = &outcome {
+            self.give_up(name, report, error);
+        }
+        report.end(outcome);
+        self.note_change();
+    }
+
+    /// Puts a loaded model into its place, unless it is not wanted there any more.
+    async fn settle(&self, name: &Arc<str>, report: &Report, parts: Parts) -> Result<(), Error> {
+        let (parts, closed) = {
+            let mut house = self.lock();
+            if !house.closed && !report.is_cancelled() {
+                self.place(&mut house, name, report, parts);
+                return Ok(());
+            }
+            (parts, house.closed)
+        };
+        let end = move || {
+            // The engines go before the weights that they hold too.
+            drop(parts.engines);
+            drop(parts.weights);
+            Ok(())
+        };
+        blocking("ending an engine", end).await?;
+        Err(match closed {
+            true => Error::ShuttingDown,
+            false => Error::Cancelled,
+        })
+    }
+
+    fn place(&self, house: &mut House, name: &Arc<str>, report: &Report, parts: Parts) {
+        let now = self.clock.now();
+        let engines = parts.engines.into_iter();
+        let instances = engines.map(|engine| house.instance(engine, now)).collect();
+        let load_time = now.saturating_duration_since(report.began());
+        let house = &mut *house;
+        let slot = house
+            .slots
+            .get_mut(name)
+            .expect("slots stay; this is a bug");
+        let loaded = Loaded {
+            kind: parts.kind,
+            weights: parts.weights,
+            quantize: parts.quantize,
+            instance_bytes: parts.instance_bytes,
+            instances,
+            turn: 0,
+            since: now,
+            load_time,
+            last_used: now,
+            changing: 0,
+        };
+        let memory_bytes = loaded.memory_bytes();
+        let instances = loaded.instances.len();
+        slot.held = memory_bytes;
+        if let Stage::Loading {
+            on_demand: true, ..
+        } = slot.stage
+        {
+            house.totals.scale_from_zero.record(load_time);
+        }
+        slot.stage = Stage::Loaded(loaded);
+        (slot.error, slot.left) = (None, None);
+        slot.meter.count(|metrics| {
+            metrics.loads += 1;
+            metrics.load_time.record(load_time);
+        });
+        tracing::info!(
+            model = &**name,
+            seconds = load_time.as_secs_f64(),
+            memory_bytes,
+            "loaded"
+        );
+        self.publish(
+            slot,
+            Change::Loaded {
+                load_time,
+                memory_bytes,
+                instances,
+            },
+        );
+        slot.queue.restart_wait(now);
+        slot.serve(now);
+        self.note_memory(house);
+    }
+
+    /// Ends a load that has failed, and tells all who wait for it.
+    fn give_up(self: &Arc<Self>, name: &Arc<str>, report: &Report, error: &Error) {
+        let mut house = self.lock();
+        let closed = house.closed;
+        let slot = house
+            .slots
+            .get_mut(name)
+            .expect("slots stay; this is a bug");
+        slot.held = 0;
+        slot.stage = Stage::NotLoaded;
+        slot.quantize = slot.settings.quantize;
+        // A load that nobody wanted any more was given up, and just then somebody came.
+        let wanted = *error == Error::Cancelled && !report.is_cancelled() && !slot.queue.is_empty();
+        if wanted && !closed {
+            self.begin_load(slot, false);
+        } else {
+            slot.error = (*error != Error::Cancelled).then(|| error.clone());
+            slot.refuse_all(error);
+            slot.meter.count(|metrics| {
+                metrics.loads += 1;
+                metrics.failed_loads += 1;
+            });
+            tracing::warn!(model = &**name, %error, "not loaded");
+            self.publish(
+                slot,
+                Change::LoadFailed {
+                    error: error.to_string(),
+                },
+            );
+        }
+        self.note_memory(&house);
+    }
+
+    /// Takes `bytes` more of the budget for the model `name`, as soon as they are there. Idle models have to go for that.
+    /// With a `report` it is the model's load, which waits for busy ones too, until nobody wants it any more. Others who
+    /// wait do not hold it up: whoever fits first goes first.
+    pub(super) async fn reserve(
+        self: &Arc<Self>,
+        name: &Arc<str>,
+        bytes: u64,
+        report: Option<&Report>,
+    ) -> Result<(), Error> {
+        self.until(|house| {
+            if house.closed {
+                return Some(Err(Error::ShuttingDown));
+            }
+            let slot = house.slots.get(name).expect("slots stay; this is a bug");
+            if report.is_some_and(|report| report.is_cancelled() || !slot.is_wanted()) {
+                return Some(Err(Error::Cancelled));
+            }
+            let own = slot.held;
+            let holders = house.holders(name);
+            match plan(house.budget.saturating_sub(own), bytes, &holders) {
+                Plan::Fits => {
+                    let slot = house
+                        .slots
+                        .get_mut(name)
+                        .expect("slots stay; this is a bug");
+                    slot.held = slot.held.saturating_add(bytes);
+                    self.note_memory(house);
+                    Some(Ok(()))
+                }
+                Plan::Never => Some(Err(does_not_fit(house, name, bytes))),
+                Plan::Soon => None,
+                // A model that waits for more memory cannot give any, so it must not wait for others that do the same.
+                Plan::Busy if report.is_none() => Some(Err(does_not_fit(house, name, bytes))),
+                Plan::Busy => None,
+                Plan::Evict(victims) => {
+                    for victim in victims {
+                        house.totals.evictions += 1;
+                        let slot = house.slots.get_mut(victim.as_str());
+                        let slot = slot.expect("it holds memory; this is a bug");
+                        let reason = Reason::Evicted {
+                            for_model: name.to_string(),
+                        };
+                        self.begin_unload(slot, reason, false);
+                    }
+                    None
+                }
+            }
+        })
+        .await
+    }
+}
+
+/// What is needed, what there is, and who has it.
+fn does_not_fit(house: &House, name: &Arc<str>, needed: u64) -> Error {
+    let budget = house.budget;
+    let staying = |holder: &Holder| matches!(holder.standing, Standing::Pinned | Standing::Busy);
+    let others = house.holders(name).into_iter().filter(staying);
+    let mut holding: Vec<(String, u64)> = others.map(|h| (h.name, h.bytes)).collect();
+    let own = house.slots.get(name).map_or(0, |slot| slot.held);
+    if own > 0 {
+        holding.push((name.to_string(), own));
+    }
+    let mut message = format!(
+        "model '{name}' needs {}, but all models together may take {}",
+        machine::size(needed),
+        machine::size(budget)
+    );
+    let parts: Vec<String> = holding
+        .iter()
+        .map(|(name, bytes)| format!("'{name}' {}", machine::size(*bytes)))
+        .collect();
+    if !parts.is_empty() {
+        message += &format!(
+            ", and what cannot be unloaded now holds {}",
+            parts.join(", ")
+        );
+    }
+    Error::InsufficientMemory {
+        message,
+        needed,
+        budget,
+        holders: holding.into_iter().map(|(name, _)| name).collect(),
+    }
+}
+
+/// Tells listeners of a load's progress, as often as it is news.
+async fn relay(manager: Arc<Manager>, mut loading: Loading) {
+    let mut before = loading.progress();
+    loop {
+        let now = loading.changed().await;
+        if is_news(&before, &now) {
+            manager.events.publish(ModelEvent {
+                at: manager.clock.date(manager.clock.now()),
+                model: loading.model().to_owned(),
+                change: Change::Progress(now),
+                state: ModelState::Loading,
+            });
+            before = now;
+        }
+    }
+}
