@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use anyhow::{Context, Result, anyhow, bail};
 use hearth_hub::{Entry, Kind, Location};
-use hearth_runtime::{EngineConfig, PageStore, Runtime, RuntimeConfig};
+use hearth_runtime::{EngineConfig, KeepAlive, ModelSettings, PageStore, Runtime, RuntimeConfig};
 use hearth_serve::{ServeConfig, Server};
 
 use crate::interrupt;
@@ -16,7 +16,7 @@ use crate::models::Models;
 /// Serve models over HTTP to OpenAI's clients and others.
 ///
 /// Serves the built-in models, those of the models folder, and those given with --model; each is loaded when it is first
-/// asked for. Ctrl-C lets running requests finish; a second one ends at once.
+/// asked for, and goes when nobody has used it for a while. Ctrl-C lets running requests finish; a second one ends at once.
 #[derive(clap::Args)]
 pub struct Args {
     /// The address to listen on.
@@ -42,6 +42,22 @@ pub struct Args {
     /// conversations go on later without being computed again; kept in cache/kv of $HEARTH_HOME or ~/.hearth. 0 for none.
     #[arg(long, value_name = "MIB", default_value_t = 2048, value_parser = clap::value_parser!(u64).range(..=1 << 24))]
     cache_disk: u64,
+    /// Memory for all loaded models together, for example 8GB; idle models make room for others [default: 90 % of what
+    /// is free].
+    #[arg(long, value_name = "SIZE", env = "HEARTH_MEMORY", value_parser = memory)]
+    memory: Option<u64>,
+    /// How long a model stays in memory once nobody uses it, for example 30m; 0 unloads at once, -1 never.
+    #[arg(
+        long,
+        value_name = "TIME",
+        env = "HEARTH_KEEP_ALIVE",
+        default_value = "5m",
+        allow_hyphen_values = true
+    )]
+    keep_alive: KeepAlive,
+    /// Answer to NAME as MODEL, for example gpt-4o=ember; can be repeated.
+    #[arg(long = "alias", value_name = "NAME=MODEL", value_parser = alias)]
+    aliases: Vec<(String, String)>,
     /// Most sequences that a text model writes at once; others wait.
     #[arg(long, value_name = "N", default_value_t = EngineConfig::default().max_sequences)]
     max_sequences: usize,
@@ -72,6 +88,42 @@ fn named(text: &str) -> Result<(String, PathBuf), String> {
     }
 }
 
+/// `NAME=MODEL`.
+fn alias(text: &str) -> Result<(String, String), String> {
+    match text.split_once('=') {
+        Some((name, model)) if !name.is_empty() && !model.is_empty() => {
+            Ok((name.to_owned(), model.to_owned()))
+        }
+        _ => Err("give NAME=MODEL, for example --alias gpt-4o=ember".to_owned()),
+    }
+}
+
+/// Bytes, with or without a unit: `8GB`, `512MiB`, `1.5G`.
+fn memory(text: &str) -> Result<u64, String> {
+    let text = text.trim();
+    let end = text
+        .find(|c: char| !c.is_ascii_digit() && c != '.')
+        .unwrap_or(text.len());
+    let (number, unit) = text.split_at(end);
+    let unit = unit.trim().to_ascii_lowercase();
+    let factor = match unit.as_str() {
+        "" | "b" => 1.0,
+        "kb" => 1e3,
+        "mb" => 1e6,
+        "gb" => 1e9,
+        "tb" => 1e12,
+        "k" | "kib" => 1024.0,
+        "m" | "mib" => 1024f64.powi(2),
+        "g" | "gib" => 1024f64.powi(3),
+        "t" | "tib" => 1024f64.powi(4),
+        _ => 0.0,
+    };
+    match number.parse::<f64>() {
+        Ok(number) if number * factor >= 1.0 => Ok((number * factor) as u64),
+        _ => Err("give a size, for example 8GB or 512MiB".to_owned()),
+    }
+}
+
 pub fn run(args: Args) -> Result<()> {
     crate::log_to_stderr("info");
     if !args.host.is_loopback() && !args.allow_remote {
@@ -93,6 +145,12 @@ pub fn run(args: Args) -> Result<()> {
         pages,
         threads: args.threads.map(Into::into),
         engine,
+        memory: args.memory,
+        aliases: args.aliases.into_iter().collect(),
+        defaults: ModelSettings {
+            keep_alive: args.keep_alive,
+            ..ModelSettings::default()
+        },
         ..RuntimeConfig::default()
     };
     let runtime = Runtime::new(catalog, config);
@@ -225,7 +283,22 @@ mod tests {
             Ok(("a".to_owned(), "/b=c.gguf".into()))
         );
         for bad in ["", "a", "a=", "=b"] {
-            assert!(named(bad).is_err(), "{bad:?}");
+            assert!(named(bad).is_err() && alias(bad).is_err(), "{bad:?}");
+        }
+    }
+
+    #[test]
+    fn sizes() {
+        for (text, bytes) in [
+            ("8GB", 8_000_000_000),
+            ("512 MiB", 512 << 20),
+            ("1.5g", 3 << 29),
+            ("4096", 4096),
+        ] {
+            assert_eq!(memory(text), Ok(bytes));
+        }
+        for bad in ["", "0", "GB", "-1GB", "8 parsecs", "1.2.3"] {
+            assert!(memory(bad).is_err(), "{bad:?}");
         }
     }
 
