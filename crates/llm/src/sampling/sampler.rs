@@ -6,12 +6,14 @@ use std::collections::HashMap;
 use super::params::SamplingParams;
 use super::philox::uniform;
 use super::scan::{CHUNK, finite_max, position_of_max, sum_at_least};
-use super::select::{Candidate, nucleus_edge, order, top_k};
+use super::select::{Candidate, nucleus, top_k};
 
 /// Room to select and to score in, so that no step allocates.
 #[derive(Default)]
 struct Room {
     candidates: Vec<Candidate>,
+    /// As many as there are tokens, once they were needed.
+    likely: Vec<Candidate>,
     probabilities: Vec<f32>,
     /// Of each chunk of the vocabulary.
     masses: Vec<f64>,
@@ -146,41 +148,32 @@ fn draw_any(
     room: &mut Room,
     random: f64,
 ) -> Option<u32> {
-    let mut least = Candidate {
-        value: f32::MIN_POSITIVE,
-        token: u32::MAX,
-    };
+    let mut least = f32::MIN_POSITIVE;
     if params.min_p > 0.0 {
-        least.value = (params.min_p * finite_max(probabilities)?).max(least.value);
+        least = (params.min_p * finite_max(probabilities)?).max(least);
     }
     if params.top_p < 1.0 {
-        let edge = nucleus_edge(probabilities, params.top_p, &mut room.candidates)?;
-        least = std::cmp::min_by(edge, least, order);
+        let (likely, around) = (&mut room.likely, &mut room.candidates);
+        let kept = nucleus(probabilities, params.top_p, likely, around);
+        let weight = |c: &Candidate| f64::from(if c.value >= least { c.value } else { 0.0 });
+        let total: f64 = kept.iter().map(weight).sum();
+        let weights = kept.iter().map(|c| (c.token, weight(c)));
+        return pick(weights, random * total).map(|(token, _)| token);
     }
-    // Behind the least likely one's place, tokens that are as likely as it are out.
-    let (front, back) = probabilities.split_at(probabilities.len().min(least.token as usize + 1));
-    let parts = [
-        (0, front, least.value),
-        (least.token.wrapping_add(1), back, least.value.next_up()),
-    ];
-    let chunks = parts.iter().flat_map(|&(first, part, bound)| {
-        let firsts = (first..).step_by(CHUNK);
-        let chunks = firsts.zip(part.chunks(CHUNK));
-        chunks.map(move |(first, chunk)| (first, chunk, bound))
-    });
-    room.masses.clear();
-    let masses = chunks
-        .clone()
-        .map(|(_, chunk, bound)| sum_at_least(chunk, bound));
-    room.masses.extend(masses);
     // First the chunk, then the token in it.
+    room.masses.clear();
+    let masses = probabilities
+        .chunks(CHUNK)
+        .map(|chunk| sum_at_least(chunk, least));
+    room.masses.extend(masses);
     let target = random * room.masses.iter().sum::<f64>();
-    let masses = room.masses.iter().copied().enumerate();
-    let (index, rest) = pick(masses, target)?;
-    let (first, chunk, bound) = chunks.clone().nth(index)?;
-    let likely = (first..).zip(chunk).filter(|&(_, &p)| p >= bound);
+    let (index, rest) = pick(room.masses.iter().copied().enumerate(), target)?;
+    let first = index * CHUNK;
+    let chunk = probabilities[first..].iter().take(CHUNK);
+    let likely = (first..).zip(chunk).filter(|&(_, &p)| p >= least);
     let weights = likely.map(|(token, &p)| (token, f64::from(p)));
-    pick(weights, rest).map(|(token, _)| token)
+    let (token, _) = pick(weights, rest)?;
+    u32::try_from(token).ok()
 }
 
 /// The one among `weights` in which `target` lies when they are laid end to end, and how far within. The last one where

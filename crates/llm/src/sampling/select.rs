@@ -2,10 +2,10 @@
 
 use std::cmp::Ordering;
 
-use super::scan::{CHUNK, any_at_least, finite_max, sum_at_least};
+use super::scan::{CHUNK, any_at_least};
 
 /// A token with its logit or its probability.
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub(super) struct Candidate {
     pub value: f32,
     pub token: u32,
@@ -61,76 +61,84 @@ fn bucket(value: f32) -> u32 {
     value.to_bits() >> (f32::MANTISSA_DIGITS - 1 - BUCKET_BITS)
 }
 
-/// The last of the most likely tokens that together have `top_p` of the probability: those before it in [`order`]
-/// belong to this nucleus, as it does. `probabilities` `[V]`, none of them negative, sum up to about 1.
+/// Puts the values from `least` up, with their tokens, at the front of `likely`, and answers how many there are.
+///
+/// Whether a value is kept is a coin's toss to the processor, so it is written in any case, and overwritten where it is
+/// not kept.
+fn gather(values: &[f32], least: f32, likely: &mut Vec<Candidate>) -> usize {
+    if likely.len() < values.len() {
+        likely.resize(values.len(), Candidate::default());
+    }
+    let mut count = 0;
+    for (token, &value) in (0u32..).zip(values) {
+        likely[count] = Candidate { value, token };
+        count += usize::from(value >= least);
+    }
+    count
+}
+
+/// The fewest of the most likely tokens that together have `top_p` of the probability, in the order of their numbers.
+/// `probabilities` `[V]`, none of them negative, sum up to about 1. `likely` and `around` are room to work in.
 ///
 /// Sorts no more than the few candidates around the edge: a histogram of the probabilities' logarithms says where it
-/// lies. `None` where all is zero.
-pub(super) fn nucleus_edge(
+/// lies. Empty where all is zero.
+pub(super) fn nucleus<'a>(
     probabilities: &[f32],
     top_p: f32,
+    likely: &'a mut Vec<Candidate>,
     around: &mut Vec<Candidate>,
-) -> Option<Candidate> {
-    let target = f64::from(top_p) * sum_at_least(probabilities, 0.0);
+) -> &'a [Candidate] {
     // Tokens below (1 - p) / V have less than 1 - p together, so the others reach p without them.
     // Half of that leaves room for the rounding of sums.
     let cutoff = (1.0 - top_p) / (2.0 * probabilities.len() as f32);
-    let cutoff = cutoff.max(f32::MIN_POSITIVE);
-    let top = bucket(finite_max(probabilities)?);
+    let count = gather(probabilities, cutoff.max(f32::MIN_POSITIVE), likely);
+    let likely = &mut likely[..count];
+    let Some(edge) = edge(likely, f64::from(top_p), around) else {
+        return &[];
+    };
+    let mut kept = 0;
+    for i in 0..likely.len() {
+        let candidate = likely[i];
+        likely[kept] = candidate;
+        kept += usize::from(order(&candidate, &edge).is_le());
+    }
+    &likely[..kept]
+}
+
+/// The first of the candidates in [`order`] with which their sum reaches `target`, or the last of all.
+fn edge(candidates: &[Candidate], target: f64, around: &mut Vec<Candidate>) -> Option<Candidate> {
+    let largest = candidates.iter().map(|c| c.value).reduce(f32::max)?;
+    let top = bucket(largest);
     let from_top = |value: f32| ((top - bucket(value)) as usize).min(BUCKETS - 1);
 
     // Two sums a bucket, as neighbours often fall into the same one and would wait for each other.
     let mut mass = [[0.0f64; 2]; BUCKETS];
-    for chunk in probabilities.chunks(CHUNK) {
-        if !any_at_least(chunk, cutoff) {
-            continue;
-        }
-        for (i, &value) in chunk.iter().enumerate() {
-            if value >= cutoff {
-                mass[from_top(value)][i % 2] += f64::from(value);
-            }
-        }
+    for (i, candidate) in candidates.iter().enumerate() {
+        mass[from_top(candidate.value)][i % 2] += f64::from(candidate.value);
     }
     let mut before = 0.0;
-    let mut edge = None;
+    let mut crossing = (0, 0.0);
     for (index, [even, odd]) in mass.into_iter().enumerate() {
         let within = even + odd;
         if within > 0.0 {
-            edge = Some((index, before));
+            crossing = (index, before);
         }
         before += within;
         if before >= target {
             break;
         }
     }
-    let (edge, mut mass) = edge?;
-
+    let (crossing, mut mass) = crossing;
     around.clear();
-    // The last bucket has no lower end.
-    let least = match edge == BUCKETS - 1 {
-        true => cutoff,
-        false => {
-            let bits = (top - edge as u32) << (f32::MANTISSA_DIGITS - 1 - BUCKET_BITS);
-            f32::from_bits(bits).max(cutoff)
-        }
-    };
-    for (first, chunk) in (0u32..).step_by(CHUNK).zip(probabilities.chunks(CHUNK)) {
-        if !any_at_least(chunk, least) {
-            continue;
-        }
-        for (token, &value) in (first..).zip(chunk) {
-            if value >= least && from_top(value) == edge {
-                around.push(Candidate { value, token });
-            }
-        }
-    }
+    let there = candidates.iter().filter(|c| from_top(c.value) == crossing);
+    around.extend(there);
     around.sort_unstable_by(order);
     let reaches = |candidate: &&Candidate| {
         mass += f64::from(candidate.value);
         mass >= target
     };
-    let last = around.iter().find(reaches).or(around.last());
-    last.copied()
+    let first = around.iter().find(reaches);
+    first.or(around.last()).copied()
 }
 
 #[cfg(test)]
@@ -172,16 +180,17 @@ mod tests {
     }
 
     /// The definition.
-    fn expected_edge(probabilities: &[f32], top_p: f32) -> Option<Candidate> {
-        let target = f64::from(top_p) * sum_at_least(probabilities, 0.0);
+    fn expected_nucleus(probabilities: &[f32], top_p: f32) -> Vec<Candidate> {
         let mut mass = 0.0;
-        let sorted = sorted(probabilities);
-        let positive = || sorted.iter().filter(|c| c.value > 0.0);
-        let reaches = |c: &&Candidate| {
-            mass += f64::from(c.value);
-            mass >= target
-        };
-        positive().find(reaches).or(positive().next_back()).copied()
+        let mut kept = Vec::new();
+        for candidate in sorted(probabilities) {
+            if mass < f64::from(top_p) && candidate.value > 0.0 {
+                mass += f64::from(candidate.value);
+                kept.push(candidate);
+            }
+        }
+        kept.sort_by_key(|c| c.token);
+        kept
     }
 
     proptest! {
@@ -195,35 +204,37 @@ mod tests {
         }
 
         #[test]
-        fn the_edge_of_a_nucleus_is_where_sorting_finds_it(
+        fn a_nucleus_is_what_sorting_finds(
             probabilities in probabilities(), top_p in 0.001f32..0.999,
         ) {
-            let got = nucleus_edge(&probabilities, top_p, &mut Vec::new());
-            let expected = expected_edge(&probabilities, top_p);
-            let rank = |c: Option<Candidate>| {
-                sorted(&probabilities).iter().position(|other| Some(*other) == c)
-            };
+            let (mut likely, mut around) = Default::default();
+            let got = nucleus(&probabilities, top_p, &mut likely, &mut around);
+            let expected = expected_nucleus(&probabilities, top_p);
             if got != expected {
                 // Sums in another order may round to the other side of the target.
-                let (Some(a), Some(b)) = (rank(got), rank(expected)) else {
-                    return Err(TestCaseError::fail(format!("{got:?}, expected {expected:?}")));
+                prop_assert!(got.len().abs_diff(expected.len()) == 1, "{got:?}, expected {expected:?}");
+                let (fewer, more) = match got.len() < expected.len() {
+                    true => (got, &expected[..]),
+                    false => (&expected[..], got),
                 };
-                prop_assert!(a.abs_diff(b) == 1, "{got:?}, expected {expected:?}");
-                let before = &sorted(&probabilities)[..a.max(b)];
-                let mass: f64 = before.iter().map(|c| f64::from(c.value)).sum();
-                let target = f64::from(top_p) * sum_at_least(&probabilities, 0.0);
-                prop_assert!((mass - target).abs() < 1e-12, "{got:?}, expected {expected:?}");
+                prop_assert!(fewer.iter().all(|c| more.contains(c)));
+                let mass: f64 = fewer.iter().map(|c| f64::from(c.value)).sum();
+                prop_assert!((mass - f64::from(top_p)).abs() < 1e-12, "{got:?}, expected {expected:?}");
             }
         }
     }
 
     #[test]
     fn equal_probabilities_are_told_apart_by_token() {
-        let probabilities = [0.001f32; 1000];
-        let edge = nucleus_edge(&probabilities, 0.25, &mut Vec::new()).unwrap();
-        assert!((249..=250).contains(&edge.token), "{edge:?}");
-        assert_eq!(nucleus_edge(&[0.0; 5], 0.5, &mut Vec::new()), None);
-        let one = nucleus_edge(&[0.0, 1.0, 0.0], 0.01, &mut Vec::new());
-        assert_eq!(one.map(|c| c.token), Some(1));
+        let (mut likely, mut around) = Default::default();
+        let mut tokens = |probabilities: &[f32], top_p| -> Vec<u32> {
+            let kept = nucleus(probabilities, top_p, &mut likely, &mut around);
+            kept.iter().map(|c| c.token).collect()
+        };
+        let kept = tokens(&[0.001; 1000], 0.25);
+        assert!((249..=251).contains(&kept.len()), "{} kept", kept.len());
+        assert!(kept.iter().zip(0..).all(|(&token, i)| token == i));
+        assert!(tokens(&[0.0; 5], 0.5).is_empty());
+        assert_eq!(tokens(&[0.0, 1.0, 0.0], 0.01), [1]);
     }
 }
