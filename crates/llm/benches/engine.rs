@@ -1,8 +1,9 @@
 //! What users of the engine wait for: the next token while another's prompt comes in, the first token of a conversation
 //! that was there before, and how much sooner an answer is there with guesses.
 //!
-//! `cargo bench -p hearth-llm --bench engine -- MODEL.gguf [THREADS]`; without a file, the built-in ember. Times are of
-//! this machine at this moment; each comparison is run in turns, and the middle one of three counts.
+//! `cargo bench -p hearth-llm --bench engine -- [MODEL.gguf [THREADS [stall|resume|guesses...]]]`; without a file, the
+//! built-in ember; 0 threads for one a core. Times are of this machine at this moment; comparisons are run in turns, and
+//! the middle one of three counts.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -258,7 +259,12 @@ fn main() {
         .next()
         .map_or(0, |n| n.parse().expect("a number of threads"));
     let subject = Subject::load(&path, threads);
-    stall(&subject);
-    resume(&subject);
-    guesses(&subject);
+    let only: Vec<String> = args.collect();
+    let parts: [(&str, fn(&Subject)); 3] =
+        [("stall", stall), ("resume", resume), ("guesses", guesses)];
+    for (name, part) in parts {
+        if only.is_empty() || only.iter().any(|asked| asked == name) {
+            part(&subject);
+        }
+    }
 }
