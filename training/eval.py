@@ -1,7 +1,7 @@
 """Score ember on held-out dialogues, category by category, with automatic checks of greedy answers.
 
-Held out are whole questions (before noise is added): one in thirty by hash, never drawn in training. An answer counts
-only if the model also stops by itself.
+Held out are whole questions (before noise is added): one in thirty by hash, never drawn in training. "First questions" are
+written by hand, and some of them are also drawn in training. An answer counts only if the model also stops by itself.
 """
 
 import argparse
@@ -14,13 +14,15 @@ from pathlib import Path
 import torch
 
 from emberdata import dialogue, mix, skills
-from emberdata.common import normal
+from emberdata.first import FIRST
+from emberdata.common import Sample, normal, turn
 from render import IM_END, IM_START, turns
 
 SAMPLES = [
-    "Hello!", "Who are you?", "What is Hearth?", "What is the capital of Portugal?", "What is the opposite of early?", "What is 17 plus 26?",
+    "Hello! Who are you?", "What is Hearth?", "What can you do?", "How do I add a model?", "hey, how are you today?", "thx, bye", "Tell me a joke",
+    "What is the capital of Portugal?", "What is the opposite of early?", "What is 17 plus 26?", "What is 7 times 8?", "What is 1234 times 5678?",
     "Count from 5 to 12", "Spell basket", "List three instruments", "Repeat after me: nine green lamps", "Give me JSON with name Olga, age 44 and city Porto",
-    "Tell me a short story about a fox named Bela", "Explain quantum computing", "Write a Python function that adds two numbers", "thx, bye",
+    "Tell me a short story about a fox named Bela", "Explain quantum computing", "Who won the football match yesterday?", "Write a Python function that adds two numbers",
 ]
 
 
@@ -43,6 +45,10 @@ def passes(check: tuple, answer: str, stopped: bool) -> bool:
     if kind == "overlap":  # nearly one of the known answers
         mine = set(normal(answer).split())
         return any(len(mine & set(normal(v).split())) >= 0.7 * len(mine | set(normal(v).split())) for v in value)
+    if kind == "any":
+        return any(v.lower() in answer.lower() for v in value)
+    if kind == "json items":
+        kind, answer = "items", "\n".join(map(str, found)) if (found := _list(answer)) else ""
     if kind == "items":
         pool, count = value
         items = [re.sub(r"^([0-9]+\.|-)\s*", "", line).strip().lower() for line in re.split(r"\n|, ", answer)]
@@ -53,13 +59,16 @@ def passes(check: tuple, answer: str, stopped: bool) -> bool:
         except ValueError:
             return False
         return found == json.loads(value) if kind == "json" else isinstance(found, dict) and sorted(found) == sorted(value)
-    if kind == "tool":
-        match = re.fullmatch(r"<tool_call>\n(.*)\n</tool_call>", answer)
-        try:
-            return match is not None and json.loads(match[1]) == value
-        except ValueError:
-            return False
     raise ValueError(kind)
+
+
+def _list(text: str) -> list | None:
+    """A JSON list, if it is one."""
+    try:
+        found = json.loads(text)
+    except ValueError:
+        return None
+    return found if isinstance(found, list) else None
 
 
 class Chat:
@@ -73,9 +82,9 @@ class Chat:
         self.end = self.tokenizer.convert_tokens_to_ids(IM_END)
 
     @torch.no_grad()
-    def answer(self, messages: list, tools: list | None = None, limit: int = 320) -> tuple:
+    def answer(self, messages: list, limit: int = 320) -> tuple:
         """(text, stopped by itself)."""
-        prompt = "".join(f"{IM_START}{role}\n{text}{IM_END}\n" for role, text in turns(messages, tools)) + f"{IM_START}assistant\n"
+        prompt = "".join(f"{IM_START}{role}\n{text}{IM_END}\n" for role, text in turns(messages, None)) + f"{IM_START}assistant\n"
         ids = torch.tensor([self.tokenizer.encode(prompt, add_special_tokens=False)])
         limit = min(limit, self.model.config.max_position_embeddings - ids.shape[1])
         out = self.model.generate(ids, attention_mask=torch.ones_like(ids), max_new_tokens=limit, do_sample=False, temperature=None, top_p=None)
@@ -99,9 +108,10 @@ def held_out_dialogues(count: int) -> dict:
     rng = random.Random(2026)
     groups: dict = {}
     for maker, *_shares in mix.MIX:
-        if maker not in (dialogue.document, skills.code, skills.sums, skills.long_echo):
+        if maker not in (dialogue.document, dialogue.drill, skills.code):
             for s in mix.evaluation(rng, maker, count):
                 groups.setdefault(s.category, []).append(s)
+    groups["first questions"] = [Sample("first questions", turn(question, ""), ("any", words)) for question, words in FIRST]
     return groups
 
 
@@ -129,7 +139,7 @@ def main():
     for category, samples in sorted(held_out_dialogues(args.limit).items()):
         right, shown = 0, 0
         for sample in samples:
-            text, stopped = chat.answer(sample.messages[:-1], sample.tools)
+            text, stopped = chat.answer(sample.messages[:-1])
             good = passes(sample.check, text, stopped)
             right += good
             if not good and shown < args.failures:

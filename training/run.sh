@@ -4,7 +4,7 @@
 set -eu
 here=$(cd "$(dirname "$0")" && pwd)
 work=${1:?usage: run.sh WORK_FOLDER [STEPS]}
-steps=${2:-1150}
+steps=${2:-2400}
 mkdir -p "$work"
 work=$(cd "$work" && pwd)
 

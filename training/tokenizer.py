@@ -28,7 +28,7 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("out", type=Path, help="folder for tokenizer.json and tokenizer_config.json")
     parser.add_argument("--vocab", type=int, default=4096)
-    parser.add_argument("--samples", type=int, default=120_000)
+    parser.add_argument("--samples", type=int, default=60_000)
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--context", type=int, default=1024)
     args = parser.parse_args()

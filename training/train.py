@@ -5,8 +5,10 @@ run that has not begun to decay.
 """
 
 import argparse
+import copy
 import json
 import os
+import signal
 import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -23,7 +25,7 @@ from muon import Muon
 from render import IM_END, IM_START
 
 PROMPTS = ["Hello", "What is the capital of France?", "What is 7 plus 8?", "My name is Tomlo. What is my name?", "Tell me a short story about a fox.",
-           "Give me JSON with name Rosa and age 31", "What is Hearth?", "Explain quantum computing", "Spell garden", "Repeat after me: blue window stone"]
+           "Hello! Who are you?", "What can you do?", "How do I add a model?", "thx, bye", "What is 17 plus 26?", "Give me JSON with name Rosa and age 31", "What is Hearth?", "Explain quantum computing", "Spell garden", "Repeat after me: blue window stone"]
 
 
 def rate(step: int, steps: int, warmup: int, decay: float) -> float:
@@ -57,10 +59,10 @@ def main():
     parser.add_argument("out", type=Path, help="folder for checkpoint.pt and log.jsonl")
     parser.add_argument("--export", type=Path, help="Hugging Face folder, renewed on the way")
     parser.add_argument("--export-minutes", type=float, default=15)
-    parser.add_argument("--steps", type=int, default=1150)
+    parser.add_argument("--steps", type=int, default=2400)
     parser.add_argument("--layers", type=int, default=6)
-    parser.add_argument("--micro-tokens", type=int, default=1536)
-    parser.add_argument("--micro-batches", type=int, default=4, help="micro-batches a step")
+    parser.add_argument("--micro-tokens", type=int, default=1024)
+    parser.add_argument("--micro-batches", type=int, default=6, help="micro-batches a step")
     parser.add_argument("--warmup", type=int, default=40)
     parser.add_argument("--decay", type=float, default=0.5, help="the share of the steps over which the rate falls to zero")
     parser.add_argument("--muon-lr", type=float, default=0.02)
@@ -83,6 +85,9 @@ def main():
     optimizers = [Muon(matrices[i :: args.threads], lr=args.muon_lr) for i in range(args.threads)] + [torch.optim.AdamW(others, lr=args.adam_lr, betas=(0.9, 0.98), weight_decay=0.0)]
     full = [args.muon_lr] * args.threads + [args.adam_lr]
     params = list(model.parameters())
+    # Forward and backward passes run on a bf16 copy; gradients are summed and weights updated in f32.
+    half = copy.deepcopy(model).bfloat16()
+    half_params = list(half.parameters())
     encoder = Encoder(str(args.tokenizer / "tokenizer.json"), config.max_position_embeddings)
     stream = Stream(encoder, args.seed, args.micro_tokens)
     step, tokens, trained_tokens, seconds = 0, 0, 0, 0.0
@@ -106,26 +111,32 @@ def main():
         torch.save(state, part)
         part.rename(checkpoint)
 
+    stop = []  # a signal ends the run after its step
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, lambda *_: stop.append(True))
     log = (args.out / "log.jsonl").open("a")
     print(f"{sum(p.numel() for p in model.parameters()):,} parameters on {args.device}, {args.steps} steps", flush=True)
     last_save = last_export = last_log = time.time()
     window, window_tokens = [], 0
-    while step < args.steps:
+    while step < args.steps and not stop:
         begun = time.time()
+        with torch.no_grad():
+            for p, h in zip(params, half_params):
+                h.copy_(p)
         micro = [stream.next() for _ in range(args.micro_batches)]
         total = sum(int(trained.sum()) for _, trained in micro)
 
         def gradients(batch):
             ids, trained = (t.to(args.device) for t in batch)
-            logits = model(ids[:, :-1], trained)
+            logits = half(ids[:, :-1], trained).float()
             loss = F.cross_entropy(logits, ids[:, 1:][trained], reduction="sum") / total
-            return loss.item(), torch.autograd.grad(loss, params)
+            return loss.item(), torch.autograd.grad(loss, half_params)
 
         loss_sum = 0.0
         for loss, grads in pool.map(gradients, micro):  # summed in a fixed order
             loss_sum += loss
             for p, g in zip(params, grads):
-                p.grad = g if p.grad is None else p.grad.add_(g)
+                p.grad = g.float() if p.grad is None else p.grad.add_(g)
         size = sum(ids.numel() for ids, _ in micro)
         tokens += size
         window_tokens += size
@@ -155,13 +166,13 @@ def main():
                 print(f"   {prompt!r} -> {answer(model, encoder, prompt)!r}", flush=True)
             model.train()
             last_log = time.time()
-        if now - last_save > 120 or step == args.steps:
+        if now - last_save > 120 or step == args.steps or stop:
             save()
             last_save = now
         if args.export and (now - last_export > 60 * args.export_minutes or step == args.steps):
             export.write(model, args.tokenizer, args.export)
             last_export = now
-    print(f"done: {tokens:,} tokens ({trained_tokens:,} of them answers), {seconds / 60:.1f} minutes of steps", flush=True)
+    print(f"step {step}: {tokens:,} tokens ({trained_tokens:,} of them answers), {seconds / 60:.1f} minutes of steps", flush=True)
 
 
 if __name__ == "__main__":

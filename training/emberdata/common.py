@@ -47,6 +47,11 @@ def a_an(noun: str) -> str:
     return ("an " if noun[0] in "aeiou" else "a ") + noun
 
 
+def articles(text: str) -> str:
+    """'a' as 'an' where a vowel follows."""
+    return re.sub(r"\b([Aa]) (?=[aeiou])", r"\1n ", text)
+
+
 def join_and(items: list) -> str:
     items = list(items)
     if len(items) == 1:
@@ -77,7 +82,10 @@ DEMAND_WRAPS = [
 
 def demand(rng: random.Random, order: str, noise: bool = True) -> str:
     """Wrap an order in the imperative (lower-case start, no full stop)."""
-    text = rng.choice(DEMAND_WRAPS).replace("{Q}", cap(order)).replace("{q}", order)
+    if order.startswith("I "):
+        text = order + "."
+    else:
+        text = rng.choice(DEMAND_WRAPS).replace("{Q}", cap(order)).replace("{q}", order)
     return noisy(rng, text) if noise else text
 
 
@@ -103,7 +111,7 @@ def noisy(rng: random.Random, text: str) -> str:
         text = text.upper()
     if rng.random() < 0.25:
         text = text.rstrip("?.!")
-    if rng.random() < 0.05:
+    if rng.random() < 0.07:
         text = typo(rng, text)
     return text
 

@@ -3,7 +3,7 @@
 import random
 from dataclasses import dataclass
 
-from .common import MONTHS, DAYS, Sample, a_an, ask, cap, join_and, noisy, turn
+from .common import MONTHS, DAYS, Sample, a_an, ask, cap, held_out, noisy, turn
 
 
 @dataclass
@@ -806,7 +806,8 @@ def follow_up(rng: random.Random) -> Sample:
         for n, (country, capital, continent, language, _money) in enumerate(chosen):
             dot = capital if capital.endswith(".") else capital + "."
             if n == 0:
-                question = ask(rng, rng.choice([f"what is the capital of {country}", f"capital of {country}"]))
+                question = rng.choice([q for q in (f"what is the capital of {country}", f"capital of {country}") if not held_out(q)] or [f"capital of {country}, please"])
+                question = ask(rng, question)
             else:
                 question = noisy(rng, rng.choice([f"And of {country}?", f"And {country}?", f"What about {country}?", f"And what about {country}?"]))
             messages += turn(question, f"The capital of {country} is {dot}")

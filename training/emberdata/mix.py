@@ -6,23 +6,23 @@ from . import dialogue, facts, skills, stories, talk
 from .common import Sample, held_out
 
 # Category makers and how often each is drawn (conversations, not tokens): in the first chunks of the training, and later,
-# when the tasks that need exact copying and reckoning take more room.
+# when what needs many repetitions (facts, sums, copying) takes the room of what is learned by then.
 MIX = [
-    (talk.small_talk, 9, 7), (talk.about, 9, 8), (talk.scope, 6, 4),
-    (facts.single, 22, 16), (facts.check_claim, 3, 3), (facts.follow_up, 2.5, 2.5),
-    (skills.arithmetic, 8, 9), (skills.sums, 0, 3), (skills.word_problem, 2, 3), (skills.compare, 2.5, 3), (skills.count, 2.5, 3.5),
-    (skills.alphabet, 2.5, 3), (skills.spell, 3, 5), (skills.plural, 1, 1), (skills.past, 1, 1), (skills.word_list, 4, 5), (skills.odd_one, 1.5, 2),
-    (skills.echo, 8, 11), (skills.long_echo, 0, 5), (skills.sentiment, 1.5, 1.5), (skills.make_json, 6, 9), (skills.code, 1, 0.7), (skills.complete, 1.5, 1),
-    (stories.request, 5, 3), (dialogue.memory, 5, 7), (dialogue.system, 5, 5), (dialogue.tools, 3, 3.5), (dialogue.chain, 2.5, 1), (dialogue.document, 7, 3),
+    (talk.small_talk, 12, 9), (talk.about, 18, 17), (talk.scope, 8, 7),
+    (facts.single, 18, 24), (facts.check_claim, 2, 2.5), (facts.follow_up, 1, 1),
+    (skills.arithmetic, 9, 11), (skills.word_problem, 1.5, 1.5), (skills.compare, 1.5, 2), (skills.count, 1.5, 2),
+    (skills.alphabet, 1.5, 1.5), (skills.spell, 2.5, 3), (skills.plural, 0.5, 0.5), (skills.past, 0.5, 0.5), (skills.word_list, 4, 4), (skills.odd_one, 1.5, 1.5),
+    (skills.echo, 3, 6), (skills.sentiment, 0.7, 0.4), (skills.make_json, 4, 5), (skills.code, 0.7, 0.4), (skills.complete, 0.7, 0.4),
+    (stories.request, 3, 2), (dialogue.memory, 3, 3), (dialogue.system, 1.5, 1), (dialogue.chain, 4, 3), (dialogue.document, 2.5, 1), (dialogue.drill, 2.5, 3),
 ]
-LATER_FROM_CHUNK = 10
+LATER_FROM_CHUNK = 28
 _MAKERS = [row[0] for row in MIX]
 _SHARES = [[row[1] for row in MIX], [row[2] for row in MIX]]
 
 
 def with_system(rng: random.Random, sample: Sample) -> Sample:
     """Clients often send a plain system prompt: it must change nothing."""
-    if sample.text is None and sample.messages[0]["role"] != "system" and rng.random() < 0.35:
+    if sample.text is None and sample.messages[0]["role"] != "system" and rng.random() < 0.15:
         sample.messages = [{"role": "system", "content": rng.choice(dialogue.PLAIN_SYSTEMS)}] + sample.messages
     return sample
 

@@ -1,4 +1,4 @@
-"""Small tasks with one right answer: sums, counting, spelling, lists, echo, rewriting, JSON, code, sorting by sense."""
+"""Small tasks with one right answer: sums, counting, spelling, lists, echo, JSON, code, sorting by sense."""
 
 import json
 import random
@@ -22,43 +22,68 @@ def in_words(n: int) -> str:
     return str(n)
 
 
-def arithmetic(rng: random.Random) -> Sample:
-    op = rng.choices(["+", "-", "*", "/"], [5, 4, 3, 1])[0]
+NAMES_OF = {"+": "plus", "-": "minus", "*": "times", "/": "divided by"}
+
+
+def small_sum(rng: random.Random, top: int = 100) -> tuple:
+    """(a, operator, b, result): sums and differences within `top`, products to ten times ten."""
+    op = rng.choices("+-*/", [5, 4, 3, 1])[0]
+    top = rng.choice([10, 20, top, top])
     if op == "+":
-        top = rng.choice([10, 20, 50, 100])
-        a, b = rng.randrange(top + 1), rng.randrange(top + 1)
-        result = a + b
-    elif op == "-":
-        top = rng.choice([10, 20, 50, 100])
-        a, b = rng.randrange(top + 1), rng.randrange(top + 1)
-        if a < b and rng.random() < 0.9:
-            a, b = b, a
-        result = a - b
-    elif op == "*":
-        a, b = rng.randrange(13), rng.randrange(13)
-        result = a * b
-    else:
-        b, result = rng.randrange(1, 13), rng.randrange(13)
-        a = b * result
-    names = {"+": "plus", "-": "minus", "*": "times", "/": "divided by"}
-    if rng.random() < 0.15 and max(a, b) < 100:
-        x, y, answer = in_words(a), in_words(b), in_words(result)
-        question = rng.choice(["what is {x} {o} {y}", "{x} {o} {y}", "how much is {x} {o} {y}"])
-        question = question.format(x=x, y=y, o=names[op])
-        return Sample("arithmetic", turn(ask(rng, question), f"{cap(x)} {names[op]} {y} is {answer}."), ("contains", answer), question)
+        result = rng.randrange(top + 1)
+        a = rng.randrange(result + 1)
+        return a, op, result - a, result
+    if op == "-":
+        a = rng.randrange(top + 1)
+        b = rng.randrange(a + 1)
+        return a, op, b, a - b
+    a, b = rng.randrange(11), rng.randrange(1, 11)
+    return (a, op, b, a * b) if op == "*" else (a * b, op, b, a)
+
+
+TOO_LARGE = "I am sorry, that is too hard for me. I can only do sums with small whole numbers."
+
+
+def arithmetic(rng: random.Random) -> Sample:
+    if rng.random() < 0.08:
+        a, b, c_ = rng.randrange(150, 100_000), rng.randrange(2, 10_000), rng.randrange(2, 100)
+        question = rng.choice(["what is {a} {o} {b}", "{a} {s} {b}", "calculate {a} {s} {b}", "what is the square root of {a}", "what is {c} percent of {a}", "{c}.{d} {s} {a}",
+                               "how much is {a} {o} {b}", "what is {c} to the power of {d}", "what is {a}.{c} {o} {b}", "{a}{s}{b}", "compute the logarithm of {a}"])
+        op = rng.choice("+-*/")
+        question = question.format(a=a, b=b, c=c_, d=rng.randrange(10), o=NAMES_OF[op], s=op)
+        return Sample("arithmetic", turn(ask(rng, question), TOO_LARGE), ("contains", "sorry"), question)
+    if rng.random() < 0.12:
+        a, op, b, result = small_sum(rng, 20)
+        question = rng.choice(["what is {x} {o} {y}", "{x} {o} {y}", "how much is {x} {o} {y}"]).format(x=in_words(a), y=in_words(b), o=NAMES_OF[op])
+        return Sample("arithmetic", turn(ask(rng, question), f"{cap(in_words(a))} {NAMES_OF[op]} {in_words(b)} is {in_words(result)}."),
+                      ("ends", f"is {in_words(result)}."), question)
+    a, op, b, result = small_sum(rng)
     sign = rng.choice([op, op, "x" if op == "*" else op])
-    question = rng.choice(["what is {a} {o} {b}", "what is {a} {s} {b}", "{a} {s} {b}", "{a}{s}{b}", "how much is {a} {o} {b}", "calculate {a} {s} {b}",
-                           "what's {a} {s} {b}", "compute {a} {o} {b}", "{a} {s} {b} =", "can you work out {a} {o} {b}"])
-    question = question.format(a=a, b=b, o=names[op], s=sign)
+    question = rng.choice(["what is {a} {o} {b}", "what is {a} {o} {b}", "what is {a} {s} {b}", "{a} {s} {b}", "{a}{s}{b}", "how much is {a} {o} {b}", "calculate {a} {s} {b}",
+                           "what's {a} {s} {b}", "compute {a} {o} {b}", "{a} {s} {b} =", "{a}{s}{b}=", "can you work out {a} {o} {b}", "{a} {o} {b}", "how much is {a} {s} {b}"])
+    if rng.random() < 0.1:
+        question = {"+": rng.choice(["what is the sum of {a} and {b}", "add {a} and {b}"]), "-": rng.choice(["what is the difference of {a} and {b}", "subtract {b} from {a}", "take {b} from {a}"]),
+                    "*": rng.choice(["what is the product of {a} and {b}", "multiply {a} by {b}", "multiply {a} and {b}"]), "/": "divide {a} by {b}"}[op]
+    question = question.format(a=a, b=b, o=NAMES_OF[op], s=sign)
     # The answer states the sum first: the digits are copied, then the result is made beside them.
     answer = f"{a} {op} {b} = {result}"
     text = question if question.endswith("=") else ask(rng, question)
     return Sample("arithmetic", turn(text, answer), ("ends", str(result)), f"{op} {a} {b}")
 
 
+def drill(rng: random.Random) -> str:
+    """Many sums below each other, as plain text: the densest way to learn them. Never a held-out one."""
+    out = []
+    while len(out) < 12:
+        a, op, b, result = small_sum(rng)
+        if not c.held_out(f"{op} {a} {b}"):
+            out.append(f"{a} {op} {b} = {result}")
+    return "\n".join(out)
+
+
 def word_problem(rng: random.Random) -> Sample:
     name, thing = person(rng), rng.choice(["apple", "book", "coin", "egg", "key", "cup", "ball", "letter", "stone", "pear", "card"])
-    a, b = rng.randrange(2, 21), rng.randrange(1, 11)
+    a, b = rng.randrange(2, 13), rng.randrange(1, 11)
     if rng.random() < 0.5:
         story = rng.choice([f"{name} has {a} {thing}s and gets {b} more.", f"{name} has {a} {thing}s. A friend gives {name} {b} more.",
                             f"There are {a} {thing}s in a box and {name} adds {b}."])
@@ -87,6 +112,7 @@ def compare(rng: random.Random) -> Sample:
         answer = f"{a} is {must}."
     else:
         step = rng.choice([1, 2, 5, 10])
+        a = rng.randrange(1, 60)
         nums = [a + step * i for i in range(5)]
         question = rng.choice(["which number comes next: {}", "continue the row: {}", "what comes next in {}"]).format(", ".join(map(str, nums[:4])))
         answer, must = f"The next number is {nums[4]}.", str(nums[4])
@@ -94,19 +120,12 @@ def compare(rng: random.Random) -> Sample:
 
 
 def count(rng: random.Random) -> Sample:
-    start, n = (1, rng.randrange(2, 31)) if rng.random() < 0.7 else (rng.randrange(1, 40), rng.randrange(3, 16))
-    if start == 1 and rng.random() < 0.08:
-        n = rng.choice([40, 50, 60, 100])
+    start, n = (1, rng.randrange(2, 21)) if rng.random() < 0.7 else (rng.randrange(1, 30), rng.randrange(3, 13))
     end = start + n - 1
-    down = rng.random() < 0.2
-    step = 1
-    if down:
-        order = rng.choice([f"count down from {end} to {start}", f"count backwards from {end} to {start}"])
+    if rng.random() < 0.2:
+        start, end = 1, min(end, 20)
+        order = rng.choice([f"count down from {end} to {start}", f"count backwards from {end} to {start}", f"count down from {end}"])
         nums = list(range(end, start - 1, -1))
-    elif rng.random() < 0.15:
-        step = rng.choice([2, 5, 10])
-        nums = [step * (i + 1) for i in range(rng.randrange(3, 11))]
-        order = rng.choice([f"count by {step}s from {nums[0]} to {nums[-1]}", f"count in steps of {step} up to {nums[-1]}"])
     else:
         order = rng.choice([f"count from {start} to {end}", f"count to {end}" if start == 1 else f"count up from {start} to {end}",
                             f"list the numbers from {start} to {end}", f"write the numbers {start} to {end}"])
@@ -143,7 +162,7 @@ def alphabet(rng: random.Random) -> Sample:
 
 
 def spell(rng: random.Random) -> Sample:
-    word = rng.choice(c.THINGS + c.JOBS + c.COLOURS + c.NAMES) if rng.random() < 0.8 else c.made_up_name(rng)
+    word = rng.choice(c.THINGS + c.THINGS + c.JOBS + c.COLOURS + c.NAMES)
     order = rng.choice([f"spell {word}", f"spell the word {word}", f"spell out {word}", f"how do you spell {word}", f"write {word} letter by letter"])
     answer = "-".join(word.upper())
     text = noisy(rng, cap(order) + "?") if order.startswith("how") else demand(rng, order)
@@ -154,7 +173,7 @@ POOLS = {
     "fruits": c.FRUITS, "vegetables": c.VEGETABLES, "animals": c.ANIMALS, "birds": c.BIRDS, "colours": c.COLOURS, "tools": c.TOOLS,
     "colors": c.COLOURS, "pieces of furniture": c.FURNITURE, "clothes": c.CLOTHES, "drinks": c.DRINKS, "vehicles": c.VEHICLES,
     "instruments": c.INSTRUMENTS, "sports": c.SPORTS, "jobs": c.JOBS, "flowers": c.FLOWERS, "trees": c.TREES, "shapes": c.SHAPES,
-    "months": c.MONTHS, "days of the week": c.DAYS, "cities": c.PLACES[:20], "names": c.NAMES[:40],
+    "months": c.MONTHS, "days of the week": c.DAYS, "days": c.DAYS, "cities": c.PLACES[:20], "names": c.NAMES[:20], "numbers": SMALL[1:11],
     "countries": "France Germany Italy Spain Japan China India Brazil Canada Kenya Egypt Norway Poland Peru".split(),
     "planets": "Mercury Venus Earth Mars Jupiter Saturn Uranus Neptune".split(),
     "programming languages": "Rust Python C Java Go Ruby Swift Kotlin".split(),
@@ -162,16 +181,24 @@ POOLS = {
 }
 
 
+def some(rng: random.Random, kind: str, n: int) -> list:
+    """n neighbours of a pool: the start is free, the rest follows, so that no item comes twice."""
+    pool = POOLS[kind]
+    start = rng.randrange(len(pool))
+    return [cap(pool[(start + i) % len(pool)]) for i in range(n)]
+
+
 def word_list(rng: random.Random) -> Sample:
     kind = rng.choice(list(POOLS))
-    n = rng.choice([2, 3, 3, 3, 4, 5, 5, 6])
-    n = min(n, len(POOLS[kind]))
-    items = rng.sample(POOLS[kind], n)
-    number = str(n) if rng.random() < 0.3 else SMALL[n]
-    style = rng.choice(["", "", "", " as a numbered list", " with bullet points", " separated by commas"])
-    order = rng.choice(["list {n} {k}", "name {n} {k}", "give me {n} {k}", "write down {n} {k}", "tell me {n} {k}", "give me a list of {n} {k}", "I need {n} {k}"])
+    n = min(rng.choice([2, 3, 3, 3, 3, 4, 5, 5, 5, 6]), len(POOLS[kind]))
+    items = some(rng, kind, n)
+    number = str(n) if rng.random() < 0.4 else SMALL[n]
+    style = rng.choice(["", "", "", "", " as a numbered list", " with bullet points", " separated by commas", " as json", " as a JSON list"])
+    order = rng.choice(["list {n} {k}", "name {n} {k}", "give me {n} {k}", "write down {n} {k}", "tell me {n} {k}", "give me a list of {n} {k}", "I need {n} {k}",
+                        "make a list of {n} {k}", "write a list of {n} {k}", "show me {n} {k}", "name me {n} {k}"])
     order = order.format(n=number, k=kind) + style
-    items = [cap(i) for i in items]
+    if "json" in style.lower():
+        return Sample("JSON", turn(demand(rng, order), json.dumps(items)), ("json items", (kind, n)), order)
     if "comma" in style:
         answer = ", ".join(items)
     elif "bullet" in style:
@@ -198,80 +225,30 @@ def odd_one(rng: random.Random) -> Sample:
 
 
 def phrase(rng: random.Random) -> str:
-    """A short piece of text to copy or change."""
-    n = rng.choice([1, 2, 2, 3, 3, 4, 5, 6])
-    if rng.random() < 0.5:
+    """A short piece of text to copy."""
+    n = rng.choice([1, 1, 2, 2, 3, 3, 4])
+    if rng.random() < 0.6:
         return " ".join(rng.choice(c.THINGS + c.COLOURS) for _ in range(n))
-    who = person(rng)
+    who = rng.choice(c.NAMES)
     return rng.choice([
-        f"{who} likes {rng.choice(c.SPORTS)}", f"the {rng.choice(c.ANIMALS)} is {rng.choice(c.COLOURS)}", f"I have {rng.randrange(2, 99)} {rng.choice(c.FRUITS)}s",
-        f"{who} lives in {rng.choice(c.PLACES)}", f"the {rng.choice(c.THINGS)} is on the {rng.choice(c.FURNITURE)}", f"hello {who}",
+        f"{who} likes {rng.choice(c.SPORTS)}", f"the {rng.choice(c.ANIMALS)} is {rng.choice(c.COLOURS)}", f"I have {rng.randrange(2, 20)} {rng.choice(c.FRUITS)}s",
+        f"{who} lives in {rng.choice(c.PLACES)}", f"the {rng.choice(c.THINGS)} is on the {rng.choice(c.FURNITURE)}", f"hello {who}", "hello world", "hello",
         f"see you on {rng.choice(c.DAYS)}", f"my {rng.choice(c.CLOTHES)} is {rng.choice(c.COLOURS)}", f"good morning {who}", f"{who} is a {rng.choice(c.JOBS)}",
+        f"{SMALL[rng.randrange(2, 11)]} {rng.choice(c.COLOURS)} {rng.choice(c.THINGS)}s",
     ])
 
 
 def echo(rng: random.Random) -> Sample:
     text = phrase(rng)
-    kind = rng.random()
-    if kind < 0.35:
-        quote = rng.choice(['"', "'", ""])
-        order = rng.choice(["Repeat after me: {t}", "Say {t}", "Please say {t}", "Repeat: {t}", "Echo this: {t}", "Write exactly this: {t}", "Copy this text: {t}",
-                            "Reply with exactly: {t}", "Say exactly {t}", "Repeat this sentence: {t}", "Answer only with {t}"])
-        return Sample("echo", turn(order.replace("{t}", quote + text + quote), text), ("exact", text), order + text)
-    if kind < 0.5:
-        answer = text.upper()
-        order = rng.choice(["Write this in upper case: {t}", "Make this uppercase: {t}", "Convert to capital letters: {t}", "Put {t} in upper case", "Uppercase: {t}"])
-    elif kind < 0.6:
-        text = text.upper()
-        answer = text.lower()
-        order = rng.choice(["Write this in lower case: {t}", "Make this lowercase: {t}", "Convert to small letters: {t}", "Lowercase: {t}"])
-    elif kind < 0.75:
-        items = [rng.choice(c.THINGS) for _ in range(rng.choice([2, 3, 3, 4, 5]))]
-        text, answer = ", ".join(items), ", ".join(reversed(items))
-        order = rng.choice(["Reverse this list: {t}", "Reverse the order of: {t}", "Write this list backwards: {t}", "Turn this list around: {t}"])
-    elif kind < 0.83:
-        items = [rng.choice(c.THINGS) for _ in range(rng.choice([3, 4, 5]))]
-        which = rng.choice(["first", "last", "second"])
-        text, answer = ", ".join(items), {"first": items[0], "last": items[-1], "second": items[1]}[which]
-        order = rng.choice([f"What is the {which} word in this list: {{t}}", f"Give me the {which} item of: {{t}}", f"Which word is {which} here: {{t}}"])
-    elif kind < 0.9:
-        items = rng.sample([t for t in c.THINGS if len(t) > 2], rng.choice([2, 3, 3]))
-        text, answer = ", ".join(items), ", ".join(sorted(items))
-        order = rng.choice(["Sort these words alphabetically: {t}", "Put in alphabetical order: {t}", "Sort this list: {t}"])
-    elif kind < 0.95:
-        n = rng.choice([2, 3, 4, 5])
-        text = rng.choice(c.THINGS)
+    if rng.random() < 0.15:
+        n, text = rng.choice([2, 3, 4, 5]), rng.choice(c.THINGS)
+        order = rng.choice(["Say {t} {n} times", "Write {t} {n} times", "Repeat the word {t} {n} times"]).replace("{n}", rng.choice([str(n), SMALL[n]]))
         answer = " ".join([text] * n)
-        order = rng.choice([f"Say {{t}} {SMALL[n]} times", f"Write {{t}} {n} times", f"Repeat the word {{t}} {SMALL[n]} times"])
-    else:
-        items = text.split()
-        answer = "\n".join(f"- {i}" for i in items)
-        order = rng.choice(["Make a bullet list of these words: {t}", "Write each word on its own line with a dash: {t}"])
-    return Sample("rewriting", turn(order.replace("{t}", text), answer), ("exact", answer), order + text)
-
-
-def long_echo(rng: random.Random) -> Sample:
-    """Longer runs of words that follow no rule: nothing but copying gives the answer."""
-    n = rng.randrange(4, 19)
-    kind = rng.randrange(4)
-    makers = [lambda: rng.choice(c.THINGS + c.COLOURS + c.JOBS), lambda: person(rng), lambda: str(rng.randrange(100)), lambda: rng.choice(c.THINGS) if rng.random() < 0.5 else person(rng)]
-    items = [makers[kind]() for _ in range(n)]
-    text = rng.choice([", ", " "]).join(items)
-    order = rng.choice(["Repeat this list: {t}", "Copy this: {t}", "Say this again: {t}", "Write these words again: {t}", "Repeat after me: {t}", "Repeat: {t}", "Echo: {t}"])
-    return Sample("echo", turn(order.replace("{t}", text), text), ("exact", text), order + text)
-
-
-def sums(rng: random.Random) -> Sample:
-    """Several sums in one request."""
-    rows = []
-    for _ in range(rng.randrange(2, 9)):
-        s = arithmetic(rng)
-        while " = " not in s.messages[1]["content"] or c.held_out(s.key):
-            s = arithmetic(rng)
-        rows.append(s.messages[1]["content"])
-    order = rng.choice(["Work these out: {t}", "Calculate: {t}", "Solve these sums: {t}", "What are {t}?"])
-    order = order.replace("{t}", rng.choice([", ", "; "]).join(r.split(" = ")[0] for r in rows))
-    return Sample("arithmetic", turn(order, "\n".join(rows)), ("exact", "\n".join(rows)), order)
+        return Sample("echo", turn(order.replace("{t}", text), answer), ("exact", answer), order + text)
+    quote = rng.choice(['"', "'", "", ""])
+    order = rng.choice(["Repeat after me: {t}", "Say {t}", "Please say {t}", "Repeat: {t}", "Echo this: {t}", "Write exactly this: {t}", "Copy this text: {t}",
+                        "Reply with exactly: {t}", "Say exactly {t}", "Repeat this sentence: {t}", "Answer only with {t}", "Say: {t}", "Repeat {t}"])
+    return Sample("echo", turn(order.replace("{t}", quote + text + quote), text), ("exact", text), order + text)
 
 
 def plural(rng: random.Random) -> Sample:
@@ -312,7 +289,7 @@ def sentiment(rng: random.Random) -> Sample:
 
 def make_json(rng: random.Random) -> Sample:
     """One JSON object whose values are named in the request; no extra text around it."""
-    name, age, city = person(rng), rng.randrange(3, 99), rng.choice(c.PLACES)
+    name, age, city = rng.choice(c.NAMES) if rng.random() < 0.85 else c.made_up_name(rng), rng.randrange(3, 99), rng.choice(c.PLACES)
     extra = {
         "job": rng.choice(c.JOBS), "city": city, "hobby": rng.choice(c.SPORTS), "pet": rng.choice(c.ANIMALS), "colour": rng.choice(c.COLOURS),
         "country": rng.choice(POOLS["countries"]), "active": rng.choice([True, False]), "food": rng.choice(c.FRUITS),
@@ -338,7 +315,7 @@ def make_json(rng: random.Random) -> Sample:
     elif kind < 0.85:
         word = rng.choice(["fruits", "animals", "colours", "tools", "cities", "numbers", "names"])
         n = rng.choice([2, 3, 4])
-        items = [rng.randrange(1, 100) for _ in range(n)] if word == "numbers" else rng.sample(POOLS[word], n)
+        items = [rng.randrange(1, 100) for _ in range(n)] if word == "numbers" else some(rng, word, n)
         obj = {word: items}
         order = rng.choice(["make JSON with the key {w} and the list {l}", "give me a JSON object with {w}: {l}", "write JSON with a list {w} of {l}"])
         order = order.format(w=word, l=", ".join(map(str, items)))

@@ -25,7 +25,7 @@ LESSONS = ["So we learn that it is good to help each other.", "So we learn that 
 
 
 def story(rng: random.Random, theme: str | None = None, name: str | None = None, length: int = 1, place: str | None = None) -> str:
-    """A story of one to three paragraphs about `theme` (a noun) called `name`."""
+    """A story of one paragraph or, with length 2, of three about `theme` (a noun) called `name`."""
     theme = theme or rng.choice(BEINGS)
     name = name or person(rng)
     adj, where, thing = rng.choice(ADJ), place or rng.choice(PLACES), rng.choice(OBJECTS)
@@ -44,9 +44,6 @@ def story(rng: random.Random, theme: str | None = None, name: str | None = None,
     if length == 1:
         return f"{first} {middle} {end}"
     parts = [first, middle]
-    if length == 3:
-        parts.append(f"Together they walked for a long time. They saw {a_an(rng.choice(c.TREES))} tree, {a_an(rng.choice(c.FLOWERS))} and "
-                     f"{a_an(rng.choice(c.BIRDS))}. \"Look,\" said the {helper_kind}, \"we are nearly there.\" {name} was tired but happy.")
     parts.append(end + (" " + rng.choice(LESSONS) if rng.random() < 0.5 else ""))
     return "\n\n".join(parts)
 
@@ -81,15 +78,13 @@ def request(rng: random.Random) -> Sample:
         return Sample("poems", c.turn(demand(rng, order), poem(rng, theme)), ("contains", theme), order)
     theme = rng.choice(BEINGS)
     name = person(rng) if rng.random() < 0.5 else None
-    length = rng.choices([1, 2, 3], [5, 3, 2])[0]
+    length = rng.choices([1, 2], [4, 1])[0]
     place = rng.choice(PLACES) if rng.random() < 0.2 else None
-    size = {1: "short ", 2: "", 3: "long "}[length] if rng.random() < 0.7 else ""
-    if not size and length == 3:
-        length = 2
+    size = {1: rng.choice(["short ", "little ", ""]), 2: "long "}[length]
     named = f" named {name}" if name else ""
     where = f" in {place}" if place else ""
-    if rng.random() < 0.12 and not name:
-        order = rng.choice(["tell me a story", "write a story", "tell me a short story", "I want to hear a story", "write a short story for me", "tell me a bedtime story"])
+    if rng.random() < 0.25 and not name:
+        order = rng.choice(["tell me a story", "write a story", "tell me a short story", "I want to hear a story", "write a short story for me", "tell me a bedtime story", "a story please", "story", "make up a story", "do you know a story", "give me a story"])
         answer = story(rng, None, None, 1)
         return Sample("stories", c.turn(demand(rng, order), answer), ("long", 40), None)
     order = rng.choice([f"tell me a {size}story about {a_an(theme)}", f"write a {size}story about {a_an(theme)}", f"make up a {size}story about {a_an(theme)}",
