@@ -31,6 +31,7 @@ mod machine;
 mod manager;
 mod meter;
 mod preparation;
+pub mod processor;
 mod progress;
 mod queue;
 mod runtime;
