@@ -41,6 +41,14 @@ impl Models {
         }
     }
 
+    /// The folder of models, whether it is there or not.
+    pub fn dir(&self) -> Result<PathBuf> {
+        match &self.models_dir {
+            Some(dir) => Ok(dir.clone()),
+            None => Ok(self.home()?.join("models")),
+        }
+    }
+
     /// The built-in models, those of the folder, and `named` ones.
     ///
     /// A folder that was asked for has to be there; the default one may be missing.
@@ -53,7 +61,7 @@ impl Models {
                 )
             }
             Some(dir) => Some(dir.clone()),
-            None => Some(self.home()?.join("models")).filter(|dir| dir.is_dir()),
+            None => Some(self.dir()?).filter(|dir| dir.is_dir()),
         };
         Ok(Catalog::new(CatalogConfig { models_dir, named })?)
     }

@@ -133,6 +133,7 @@ pub fn run(args: Args) -> Result<()> {
             args.host
         );
     }
+    let models_dir = args.models.dir()?;
     let catalog = args.models.catalog(args.named)?;
     let entries = catalog.entries()?;
     let engine = EngineConfig {
@@ -158,6 +159,8 @@ pub fn run(args: Args) -> Result<()> {
         host: args.host,
         port: args.port,
         allowed_origins: args.allowed_origins,
+        models_dir: Some(models_dir),
+        max_sequences: args.max_sequences,
         ..ServeConfig::default()
     };
     let port = args.port;

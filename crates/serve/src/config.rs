@@ -1,6 +1,7 @@
 //! What the server is told at its start.
 
 use std::net::{IpAddr, Ipv4Addr};
+use std::path::PathBuf;
 use std::time::Duration;
 
 /// Settings of the HTTP server.
@@ -30,6 +31,14 @@ pub struct ServeConfig {
     /// Origins besides the loopback ones whose web pages may use the server, such as
     /// `https://chat.example.org`.
     pub allowed_origins: Vec<String>,
+    /// The folder of models, where there is one.
+    pub models_dir: Option<PathBuf>,
+    /// Most sequences that a text model writes at once, as the engines were told.
+    pub max_sequences: usize,
+    /// Inputs that are computed at once where a request does not say.
+    pub batch_size: usize,
+    /// The operator's word for this installation.
+    pub environment: String,
 }
 
 impl Default for ServeConfig {
@@ -45,6 +54,10 @@ impl Default for ServeConfig {
             keep_alive: Duration::from_secs(15),
             announced_rate: 1000,
             allowed_origins: Vec::new(),
+            models_dir: None,
+            max_sequences: hearth_runtime::EngineConfig::default().max_sequences,
+            batch_size: 4,
+            environment: "development".to_owned(),
         }
     }
 }

@@ -59,24 +59,49 @@ pub enum Refusal {
     NotAnObject(String),
 }
 
+/// Admits a request for inference.
+///
+/// # Errors
+/// [`Refusal::Stopping`], [`Refusal::Full`].
+pub fn enter(app: &App) -> Result<Ticket, Refusal> {
+    if app.is_stopping() {
+        return Err(Refusal::Stopping);
+    }
+    app.admission.enter().ok_or(Refusal::Full {
+        limit: app.admission.limit(),
+    })
+}
+
 /// Admits a request for inference, then reads its body as a JSON object, whatever its content type says.
 ///
 /// # Errors
 /// One [`Refusal`]; a refused request holds no ticket.
 pub async fn admit(app: &App, request: Request) -> Result<(Ticket, Fields), Refusal> {
-    if app.is_stopping() {
-        return Err(Refusal::Stopping);
+    let (ticket, bytes) = admit_bytes(app, request).await?;
+    Ok((ticket, parse(bytes).await?))
+}
+
+/// [`admit`] for a request whose body may be left out, which is an object without members.
+///
+/// # Errors
+/// As [`admit`].
+pub async fn admit_optional(app: &App, request: Request) -> Result<(Ticket, Fields), Refusal> {
+    let (ticket, bytes) = admit_bytes(app, request).await?;
+    match bytes.is_empty() {
+        true => Ok((ticket, Fields::default())),
+        false => Ok((ticket, parse(bytes).await?)),
     }
-    let mut ticket = app.admission.enter().ok_or(Refusal::Full {
-        limit: app.admission.limit(),
-    })?;
+}
+
+async fn admit_bytes(app: &App, request: Request) -> Result<(Ticket, Bytes), Refusal> {
+    let mut ticket = enter(app)?;
     let settings = app.settings();
     let (limit, patience) = (settings.body_limit, settings.body_timeout);
     let reading = read_body(request, limit, &mut ticket);
     let bytes = tokio::time::timeout(patience, reading)
         .await
         .map_err(|_elapsed| Refusal::TooSlow { limit: patience })??;
-    Ok((ticket, parse(bytes).await?))
+    Ok((ticket, bytes))
 }
 
 /// Reads at most `limit` bytes of body. A declared length above the limit is refused unread.

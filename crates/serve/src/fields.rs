@@ -73,6 +73,12 @@ impl FieldError {
         }
     }
 
+    /// The same error, of a member of the value at `path`.
+    pub fn within(mut self, path: &str) -> Self {
+        self.field = format!("{path}.{}", self.field);
+        self
+    }
+
     fn sentence(&self) -> String {
         let Self {
             field,
@@ -127,6 +133,11 @@ impl Fields {
     /// The members of `object`.
     pub fn new(object: Map<String, Value>) -> Self {
         Self(object)
+    }
+
+    /// The members.
+    pub fn into_inner(self) -> Map<String, Value> {
+        self.0
     }
 
     /// The value of `name`; `None` if it is absent or null.

@@ -19,11 +19,13 @@ mod extract;
 mod family;
 mod fields;
 mod guard;
+mod hardware;
 mod health;
 mod limits;
 mod meter;
 #[allow(dead_code, reason = "the dialects to come read more of it")]
 mod metrics;
+mod openapi;
 mod origin;
 mod problem;
 mod quantities;
@@ -31,6 +33,8 @@ mod route;
 mod router;
 mod server;
 mod state;
+mod stops;
+mod waiting;
 mod watched;
 
 pub use config::ServeConfig;

@@ -45,16 +45,16 @@ pub enum Kind {
     NotFound,
     /// The path does not take this method.
     MethodNotAllowed,
+    /// What is asked for contradicts the state of what it is asked of.
+    Conflict,
     /// More requests than the caller may make.
     RateLimited,
     /// More requests than the server takes, or it is shutting down.
     Overloaded,
-    /// The model does not fit in memory.
-    InsufficientMemory,
     /// The model is being loaded, and that takes longer than the request would wait.
     Loading,
-    /// What is asked for contradicts the state of something.
-    Conflict,
+    /// The model does not fit in memory.
+    InsufficientMemory,
     /// The request's own deadline passed before it was answered.
     Deadline,
     /// The path is described, but this server cannot do it yet.
@@ -79,9 +79,9 @@ impl Kind {
             Self::Forbidden => S::FORBIDDEN,
             Self::ModelNotFound | Self::NotFound => S::NOT_FOUND,
             Self::MethodNotAllowed => S::METHOD_NOT_ALLOWED,
-            Self::RateLimited => S::TOO_MANY_REQUESTS,
             Self::Conflict => S::CONFLICT,
-            Self::Overloaded | Self::InsufficientMemory | Self::Loading | Self::Deadline => {
+            Self::RateLimited => S::TOO_MANY_REQUESTS,
+            Self::Overloaded | Self::Loading | Self::InsufficientMemory | Self::Deadline => {
                 S::SERVICE_UNAVAILABLE
             }
             Self::NotImplemented => S::NOT_IMPLEMENTED,
@@ -104,16 +104,40 @@ impl Kind {
             Self::ModelNotFound => "model_not_found",
             Self::NotFound => "not_found",
             Self::MethodNotAllowed => "method_not_allowed",
+            Self::Conflict => "conflict",
             Self::RateLimited => "rate_limit_exceeded",
             Self::Overloaded => "overloaded",
-            Self::InsufficientMemory => "insufficient_memory",
             Self::Loading => "loading",
-            Self::Conflict => "conflict",
+            Self::InsufficientMemory => "insufficient_memory",
             Self::Deadline => "deadline_exceeded",
             Self::NotImplemented => "not_implemented",
             Self::Internal => "internal_error",
         }
     }
+
+    /// All kinds, in the order in which they are told.
+    pub const ALL: [Self; 20] = [
+        Self::Malformed,
+        Self::Missing,
+        Self::WrongType,
+        Self::Invalid,
+        Self::Unsupported,
+        Self::ContextLength,
+        Self::TooLarge,
+        Self::Unauthenticated,
+        Self::Forbidden,
+        Self::ModelNotFound,
+        Self::NotFound,
+        Self::MethodNotAllowed,
+        Self::Conflict,
+        Self::RateLimited,
+        Self::Overloaded,
+        Self::Loading,
+        Self::InsufficientMemory,
+        Self::Deadline,
+        Self::NotImplemented,
+        Self::Internal,
+    ];
 }
 
 /// A failure with its facts, not yet worded by a dialect.
@@ -126,7 +150,7 @@ pub struct Problem {
     /// The field that caused it, where one did.
     pub param: Option<String>,
     /// Facts for programs.
-    pub details: Map<String, Value>,
+    pub details: Box<Map<String, Value>>,
     /// When coming back may help.
     pub retry_after: Option<Duration>,
 }
@@ -138,7 +162,7 @@ impl Problem {
             kind,
             message: message.into(),
             param: None,
-            details: Map::new(),
+            details: Box::default(),
             retry_after: None,
         }
     }
@@ -302,9 +326,14 @@ pub struct Failure<E> {
 }
 
 impl<E: Envelope> Failure<E> {
+    /// The body.
+    pub fn body(&self) -> E::Body {
+        E::body(&self.problem)
+    }
+
     /// The body as JSON.
     pub fn envelope(&self) -> Value {
-        serde_json::to_value(E::body(&self.problem)).unwrap_or_else(|error| {
+        serde_json::to_value(self.body()).unwrap_or_else(|error| {
             tracing::error!(%error, "an error has no JSON form; this is a bug");
             json!({})
         })
@@ -416,6 +445,7 @@ mod tests {
                 Kind::InsufficientMemory,
                 None,
             ),
+            (E::Conflict { message: message() }, Kind::Conflict, None),
             (
                 E::Overloaded {
                     message: message(),
@@ -427,7 +457,6 @@ mod tests {
             (E::ShuttingDown, Kind::Overloaded, Some(second)),
             (E::Cancelled, Kind::Overloaded, Some(second)),
             (E::Deadline, Kind::Deadline, None),
-            (E::Conflict { message: message() }, Kind::Conflict, None),
             (E::Internal { message: message() }, Kind::Internal, None),
         ];
         for (error, kind, retry_after) in kinds {
@@ -488,7 +517,7 @@ mod tests {
             (Kind::WrongType, Some("n"))
         );
         let expected = json!({"field": "n", "expected": "a number", "got": "\"x\""});
-        assert_eq!(Value::Object(problem.details), expected);
+        assert_eq!(Value::Object(*problem.details), expected);
         let problem = Problem::from(FieldError::missing("n", "a number"));
         assert_eq!(problem.kind, Kind::Missing);
         assert_eq!(problem.details.get("got"), None);

@@ -1,4 +1,4 @@
-//! Quantities as the API documents write them in text: sizes, times, moments.
+//! Quantities as the API documents write them in text: sizes, times, shares, rates, moments.
 
 use std::time::{Duration, SystemTime};
 
@@ -25,6 +25,16 @@ pub fn size(bytes: u64) -> String {
     }
 }
 
+/// Bytes in binary megabytes.
+pub fn megabytes(bytes: u64) -> f64 {
+    bytes as f64 / f64::from(1 << 20)
+}
+
+/// Bytes in binary gigabytes.
+pub fn gigabytes(bytes: u64) -> f64 {
+    bytes as f64 / f64::from(1 << 30)
+}
+
 /// A time as text in days, hours, minutes and whole seconds, without leading zero parts: `2h 15m 30s`.
 pub fn duration(time: Duration) -> String {
     let seconds = time.as_secs();
@@ -42,6 +52,20 @@ pub fn duration(time: Duration) -> String {
     text + &format!("{}s", seconds % 60)
 }
 
+/// A time that was measured, to the millisecond where it is below a minute: `1.234s`.
+pub fn measured(time: Duration) -> String {
+    if time < Duration::from_secs(60) {
+        format!("{}s", time.as_millis() as f64 / 1e3)
+    } else {
+        duration(time)
+    }
+}
+
+/// A share of 0 to 1 as text with at most one decimal: `0.1%`.
+pub fn percent(share: f64) -> String {
+    format!("{}%", (share * 1e3).round() / 10.0)
+}
+
 /// A moment as ISO 8601 in UTC, to the second.
 pub fn datetime(moment: SystemTime) -> String {
     DateTime::<Utc>::from(moment).to_rfc3339_opts(SecondsFormat::Secs, true)
@@ -50,6 +74,12 @@ pub fn datetime(moment: SystemTime) -> String {
 /// Now, as ISO 8601 in UTC.
 pub fn timestamp() -> String {
     datetime(SystemTime::now())
+}
+
+/// Now, as Unix time in seconds.
+pub fn unix_seconds() -> f64 {
+    let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
+    since.unwrap_or_default().as_secs_f64()
 }
 
 #[cfg(test)]
@@ -82,10 +112,16 @@ mod tests {
         ] {
             assert_eq!(duration(Duration::from_secs(seconds)), text);
         }
+        for (millis, text) in [(0, "0s"), (1, "0.001s"), (1200, "1.2s"), (61_234, "1m 1s")] {
+            assert_eq!(measured(Duration::from_millis(millis)), text);
+        }
     }
 
     #[test]
-    fn moments() {
+    fn shares_and_moments() {
+        for (share, text) in [(0.0, "0%"), (0.25, "25%"), (0.001, "0.1%"), (1.0, "100%")] {
+            assert_eq!(percent(share), text);
+        }
         let moment = SystemTime::UNIX_EPOCH + Duration::from_secs(1_705_314_600);
         assert_eq!(datetime(moment), "2024-01-15T10:30:00Z");
     }

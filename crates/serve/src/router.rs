@@ -16,11 +16,12 @@ use futures_util::FutureExt;
 use tracing::Instrument;
 
 use crate::caller::{Caller, Identity};
-use crate::dialects::inferno;
+use crate::dialects::{framework, inferno, tursi, voice};
 use crate::family::{Family, Fault};
 use crate::health;
 use crate::limits::Standing;
 use crate::metrics;
+use crate::openapi;
 use crate::origin::{self, Verdict};
 use crate::route::{Access, Routes};
 use crate::state::App;
@@ -38,6 +39,10 @@ pub fn routes() -> Routes {
             metrics::metrics,
         ))
         .merge(inferno::routes())
+        .merge(tursi::routes())
+        .merge(framework::routes())
+        .merge(voice::routes())
+        .merge(openapi::pages::routes())
 }
 
 /// All routes behind the gate.

@@ -34,10 +34,9 @@ impl Server {
         let listener = TcpListener::bind(address).await.map_err(|error| {
             io::Error::new(error.kind(), format!("cannot listen on {address}: {error}"))
         })?;
-        Ok(Self {
-            app: App::new(runtime, config),
-            listener,
-        })
+        let app = App::new(runtime, config);
+        app.listens_on(listener.local_addr()?);
+        Ok(Self { app, listener })
     }
 
     /// The address in use, with the port that the system chose if it was asked to.

@@ -1,13 +1,15 @@
 //! What every handler shares.
 
-use std::sync::Arc;
+use std::net::SocketAddr;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::time::Instant;
 
 use hearth_runtime::Runtime;
 
 use crate::admission::Admission;
 use crate::config::ServeConfig;
+use crate::hardware::Hardware;
 use crate::limits::{Limits, Rules};
 use crate::meter::Meter;
 use crate::metrics::Metrics;
@@ -29,6 +31,9 @@ pub struct Shared {
     pub metrics: Metrics,
     /// The measurements of the machine.
     pub meter: Meter,
+    /// The GPUs of the machine.
+    pub hardware: Hardware,
+    address: OnceLock<SocketAddr>,
     /// When the server started.
     pub started: Instant,
     stopping: AtomicBool,
@@ -49,6 +54,8 @@ impl App {
             })),
             metrics: Metrics::default(),
             meter: Meter::new(),
+            hardware: Hardware::new(),
+            address: OnceLock::new(),
             started: Instant::now(),
             stopping: AtomicBool::new(false),
             config: Arc::new(config),
@@ -58,6 +65,18 @@ impl App {
     /// The settings in force. What can change while the server runs does, so a request takes them once.
     pub fn settings(&self) -> Arc<ServeConfig> {
         Arc::clone(&self.config)
+    }
+
+    /// Notes the address that the server listens on.
+    pub fn listens_on(&self, address: SocketAddr) {
+        // A server listens once.
+        let _ = self.address.set(address);
+    }
+
+    /// The address that the server listens on; the one that it was told to before it does.
+    pub fn address(&self) -> SocketAddr {
+        let told = || SocketAddr::new(self.config.host, self.config.port);
+        self.address.get().copied().unwrap_or_else(told)
     }
 
     /// Notes that the server has been told to stop: no inference request is admitted from here on.

@@ -154,7 +154,18 @@ impl Server {
         TcpStream::connect(self.address).is_ok()
     }
 
-    fn connect(&self) -> TcpStream {
+    /// The address of `path` in the URL scheme `scheme`.
+    pub fn url(&self, scheme: &str, path: &str) -> String {
+        format!("{scheme}://{}{path}", self.address)
+    }
+
+    /// The port that the server listens on.
+    pub fn port(&self) -> u16 {
+        self.address.port()
+    }
+
+    /// A connection.
+    pub fn connect(&self) -> TcpStream {
         let socket = TcpStream::connect(self.address).expect("the server listens");
         socket.set_read_timeout(Some(PATIENCE)).expect("a timeout");
         socket
@@ -391,4 +402,51 @@ pub fn merge(mut base: Value, more: Value) -> Value {
     };
     members.extend(more);
     base
+}
+
+/// The events of a stream whose events have names; comments are passed over.
+pub fn named_events(body: &str) -> Vec<(String, Value)> {
+    let blocks = body
+        .split("\n\n")
+        .filter(|block| !block.is_empty() && !block.starts_with(':'));
+    let event = |block: &str| {
+        let (name, data) = block.split_once('\n').expect("a name and data");
+        let name = name.strip_prefix("event: ").expect("a name").to_owned();
+        let data = data.strip_prefix("data: ").expect("data");
+        (name, serde_json::from_str(data).expect("events are JSON"))
+    };
+    blocks.map(event).collect()
+}
+
+/// Whether `value` is a text of digits, at most one point among them, and one of `units`.
+fn is_quantity(value: &Value, units: &[&str]) -> bool {
+    let number = |unit: &&str| value.as_str()?.strip_suffix(unit)?.parse::<f64>().ok();
+    units
+        .iter()
+        .find_map(number)
+        .is_some_and(|number| number >= 0.0)
+}
+
+/// Whether `value` is a size such as `4.2GB`.
+pub fn is_size(value: &Value) -> bool {
+    is_quantity(value, &["KB", "MB", "GB", "TB", "B"])
+}
+
+/// Whether `value` is a share such as `25%`.
+pub fn is_percent(value: &Value) -> bool {
+    is_quantity(value, &["%"])
+}
+
+/// Whether `value` is a duration such as `2h 15m 30s`.
+pub fn is_duration(value: &Value) -> bool {
+    let part = |part: &str| is_quantity(&json!(part), &["d", "h", "m", "s"]);
+    value.as_str().is_some_and(|text| text.split(' ').all(part))
+}
+
+/// Whether `value` is a moment such as `2024-01-15T10:30:00Z`.
+pub fn is_datetime(value: &Value) -> bool {
+    let digits = |text: &str| text.replace(|letter: char| letter.is_ascii_digit(), "0");
+    value
+        .as_str()
+        .is_some_and(|text| digits(text) == "0000-00-00T00:00:00Z")
 }

@@ -15,7 +15,7 @@ use std::time::{Duration, SystemTime};
 
 pub use histogram::{Histogram, Snapshot};
 pub use measure::Measure;
-pub use prometheus::metrics;
+pub use prometheus::{__path_metrics, metrics};
 pub use rate::Rate;
 
 /// What is counted for requests to one endpoint with one model.

@@ -9,10 +9,15 @@ use axum::response::IntoResponse;
 
 use super::histogram::{BOUNDS, Snapshot};
 use super::{Labels, Series};
+use crate::dialects::inferno::error::Errors;
 use crate::meter::Reading;
 use crate::state::App;
 
-/// Answers with all metrics.
+/// Tells all measurements, in the text format of Prometheus.
+#[utoipa::path(
+    get, path = "/metrics", tag = "inferno", operation_id = "metrics",
+    responses((status = 200, description = "The measurements", body = String, content_type = "text/plain"), Errors)
+)]
 pub async fn metrics(State(app): State<App>) -> impl IntoResponse {
     let reading = app.meter.read().await;
     let text = render(&app, &reading);

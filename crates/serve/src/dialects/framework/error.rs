@@ -1,15 +1,28 @@
 //! The error envelope: `success`, `error`, `detail`, `status_code`, `timestamp`.
 
+use std::collections::BTreeMap;
+
 use axum::http::StatusCode;
 use serde::Serialize;
-use utoipa::ToSchema;
+use utoipa::openapi::{RefOr, Response};
+use utoipa::{IntoResponses, ToSchema};
 
 use super::Framework;
+use crate::openapi;
 use crate::problem::{Envelope, Failure, Kind, Problem};
 use crate::quantities::timestamp;
 
 /// What handlers of this dialect answer when they fail.
 pub type ApiError = Failure<Framework>;
+
+/// The errors that endpoints of this dialect answer, for their descriptions.
+pub struct Errors;
+
+impl IntoResponses for Errors {
+    fn responses() -> BTreeMap<String, RefOr<Response>> {
+        openapi::responses::<Framework>()
+    }
+}
 
 /// An error.
 #[derive(Debug, Serialize, ToSchema)]

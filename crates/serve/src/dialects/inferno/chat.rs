@@ -1,23 +1,27 @@
 //! `POST /v1/chat/completions`.
 
+use std::time::Instant;
+
 use axum::extract::{Request, State};
 use axum::response::{IntoResponse, Response};
-use hearth_runtime::{ChatPrompt, Error, Generation, Lease, TextService, TokenLogprobs};
+use hearth_runtime::{ChatPrompt, Generation, Lease, TextService, TokenLogprobs};
 use serde_json::{Map, Value};
 
-use super::error::ApiError;
+use super::bodies::ChatBody;
+use super::error::{ApiError, Errors};
 use super::logprobs::ChatLogprobs;
+use super::messages;
 use super::params::{Endpoint, Fixed, LABELS, Params};
 use super::stream::{Streamed, Wording};
 use super::types::{ChatChoice, ChatDelta, Completion, Delta, Head, Message, Usage};
-use super::{messages, stream};
-use crate::admission::Ticket;
 use crate::answer::{Answer, before};
 use crate::caller::Caller;
 use crate::extract::admit;
 use crate::fields::{FieldError, Fields};
 use crate::metrics::Measure;
+use crate::problem::Problem;
 use crate::state::App;
+use crate::waiting;
 
 const ENDPOINT: Endpoint = Endpoint {
     temperature: 0.7,
@@ -125,17 +129,44 @@ fn is_none_or_auto(value: &Value) -> bool {
 
 /// A request, checked as far as it can be without its model.
 #[derive(Debug)]
-struct ChatRequest {
-    model: String,
+pub struct ChatRequest {
+    /// The model.
+    pub model: String,
     messages: Vec<Value>,
     /// Alternatives to report with each token's log-probability; `None` reports neither.
-    logprobs: Option<usize>,
+    pub logprobs: Option<usize>,
     template_options: Map<String, Value>,
-    params: Params,
+    /// What chat and completions have in common.
+    pub params: Params,
 }
 
 impl ChatRequest {
-    fn read(mut fields: Fields) -> Result<Self, FieldError> {
+    /// Reads one of several requests for `model` that are answered whole.
+    ///
+    /// # Errors
+    /// As [`Self::read`]; for another model, and for `stream`.
+    pub fn read_whole(fields: Fields, model: &str) -> Result<Self, FieldError> {
+        let request = Self::read(fields)?;
+        if request.model != model {
+            let expected = format!("\"{model}\", the batch's model");
+            return Err(FieldError::invalid(
+                "model",
+                expected,
+                &request.model.into(),
+            ));
+        }
+        if request.params.stream {
+            let got = Value::Bool(true);
+            return Err(FieldError::unsupported("stream", "false in a batch", &got));
+        }
+        Ok(request)
+    }
+
+    /// Reads a request.
+    ///
+    /// # Errors
+    /// The first field that is missing, wrong or not supported.
+    pub fn read(mut fields: Fields) -> Result<Self, FieldError> {
         Fixed::check(FIXED, &fields)?;
         Fixed::check(LABELS, &fields)?;
         Ok(Self {
@@ -171,51 +202,22 @@ fn logprobs(fields: &Fields) -> Result<Option<usize>, FieldError> {
     }
 }
 
-/// A chat that its model is answering.
-struct Begun {
-    service: Lease<TextService>,
-    choices: Vec<Generation>,
-    ticket: Ticket,
-    measure: Measure,
-}
-
-impl ChatRequest {
-    /// Waits for the model, and has it begin. Gives the model's name and the parameters back.
-    async fn begin(
-        self,
-        app: &App,
-        ticket: Ticket,
-        measure: Measure,
-    ) -> Result<(Begun, String, Params), Error> {
-        let Self {
-            model,
-            messages,
-            logprobs,
-            template_options,
-            params,
-        } = self;
-        let ask = params.ask(ticket.entered());
-        let service = app.runtime.text(&model, ask).await?;
-        measure.model(service.model());
-        let prompt = service.chat_prompt(messages, template_options);
-        let ChatPrompt { tokens, stop } = before(ask.deadline, prompt).await?;
-        let choices = (0..params.n).map(|candidate| {
-            let mut request = params.request(tokens.clone(), candidate, ticket.entered());
-            request.stop.extend(stop.iter().cloned());
-            request.logprobs = logprobs;
-            service.generate(request)
-        });
-        let begun = Begun {
-            choices: choices.collect::<Result<_, _>>()?,
-            service,
-            ticket,
-            measure,
-        };
-        Ok((begun, model, params))
-    }
-}
-
 /// Answers a chat.
+///
+/// With `stream`, the answer is a stream of `data` events, ended by `[DONE]`.
+#[utoipa::path(
+    post, path = "/v1/chat/completions", tag = "inferno", operation_id = "inferno_chat_completions",
+    request_body(content = ChatBody, example = json!({
+        "model": "ember", "messages": [{"role": "user", "content": "Hello!"}], "max_tokens": 50
+    })),
+    responses(
+        (status = 200, description = "What the model says", content(
+            (Completion<ChatChoice> = "application/json"),
+            (String = "text/event-stream"),
+        )),
+        Errors
+    )
+)]
 pub async fn create(
     State(app): State<App>,
     caller: Caller,
@@ -224,39 +226,86 @@ pub async fn create(
 ) -> Result<Response, ApiError> {
     let (ticket, fields) = admit(&app, request).await?;
     let request = ChatRequest::read(fields)?;
-    caller.check_model(&request.model)?;
-    let logprobs = request.logprobs;
+    let model = request.model.clone();
     if request.params.stream {
-        let model = request.model.clone();
-        let begun = {
-            let (app, measure) = (app.clone(), measure.clone());
+        let head = Head::new("chatcmpl-", "chat.completion.chunk", model.clone());
+        let (per_prompt, include_usage) = (request.params.n, request.params.include_usage);
+        let begin = {
+            let (app, measure, entered) = (app.clone(), measure.clone(), ticket.entered());
             async move {
-                Ok(streamed(
-                    request.begin(&app, ticket, measure).await?,
-                    logprobs,
-                ))
+                let scored = request.logprobs.is_some();
+                let (service, choices) = begin(&app, &caller, &measure, request, entered).await?;
+                Ok((ChatWording { service, scored }, choices))
             }
         };
-        return stream::respond(&app, model, measure, begun).await;
+        let streamed = Streamed {
+            head,
+            begun: waiting::begin(&app, &model, begin).await?,
+            per_prompt,
+            include_usage,
+            ticket,
+            measure,
+        };
+        return Ok(streamed.respond(app.settings().keep_alive));
     }
-    let (begun, model, _) = request.begin(&app, ticket, measure).await?;
-    let Begun {
-        service,
-        choices,
-        ticket: _held,
-        measure,
-    } = begun;
     let head = Head::new("chatcmpl-", "chat.completion", model);
+    let (choices, usage) = whole(&app, &caller, &measure, request, ticket.entered()).await?;
+    Ok(axum::Json(Completion {
+        head,
+        choices,
+        usage,
+    })
+    .into_response())
+}
+
+/// Loads the model if need be and begins the choices of a chat that was admitted at `entered`.
+pub async fn begin(
+    app: &App,
+    caller: &Caller,
+    measure: &Measure,
+    request: ChatRequest,
+    entered: Instant,
+) -> Result<(Lease<TextService>, Vec<Generation>), Problem> {
+    let ChatRequest {
+        model,
+        messages,
+        logprobs,
+        template_options,
+        params,
+    } = request;
+    let ask = params.ask(entered);
+    let deadline = ask.deadline;
+    let service = waiting::text(app, caller, measure, &model, ask).await?;
+    let prompt = before(deadline, service.chat_prompt(messages, template_options)).await?;
+    let ChatPrompt { tokens, stop } = prompt;
+    let choices = (0..params.n).map(|candidate| {
+        let mut request = params.request(tokens.clone(), candidate, entered);
+        request.stop.extend(stop.iter().cloned());
+        request.logprobs = logprobs;
+        service.generate(request)
+    });
+    let choices = choices.collect::<Result<Vec<Generation>, _>>()?;
+    Ok((service, choices))
+}
+
+/// A chat from beginning to end.
+pub async fn whole(
+    app: &App,
+    caller: &Caller,
+    measure: &Measure,
+    request: ChatRequest,
+    entered: Instant,
+) -> Result<(Vec<ChatChoice>, Usage), Problem> {
+    let scored = request.logprobs.is_some();
+    let (service, choices) = begin(app, caller, measure, request, entered).await?;
     let mut usage = Usage::default();
-    let answers = Answer::gather(choices, &measure)
-        .await?
-        .into_iter()
-        .enumerate();
+    let answers = Answer::gather(choices, measure).await?;
+    let answers = answers.into_iter().enumerate();
     let choices = answers.map(|(index, answer)| {
         usage.add(answer.usage, index == 0);
         ChatChoice {
             index,
-            logprobs: logprobs.map(|_| ChatLogprobs::new(&service, &answer.tokens)),
+            logprobs: scored.then(|| ChatLogprobs::new(&service, &answer.tokens)),
             message: Message {
                 role: "assistant",
                 content: answer.text,
@@ -266,32 +315,8 @@ pub async fn create(
         }
     });
     let choices = choices.collect();
-    usage.count(&measure);
-    Ok(axum::Json(Completion {
-        head,
-        choices,
-        usage,
-    })
-    .into_response())
-}
-
-fn streamed(
-    (begun, model, params): (Begun, String, Params),
-    logprobs: Option<usize>,
-) -> Streamed<ChatWording> {
-    Streamed {
-        head: Head::new("chatcmpl-", "chat.completion.chunk", model),
-        wording: ChatWording {
-            service: begun.service.clone(),
-            scored: logprobs.is_some(),
-        },
-        choices: begun.choices,
-        per_prompt: params.n,
-        include_usage: params.include_usage,
-        ticket: begun.ticket,
-        measure: begun.measure,
-        service: begun.service,
-    }
+    usage.count(measure);
+    Ok((choices, usage))
 }
 
 /// How chat words the parts of a stream.

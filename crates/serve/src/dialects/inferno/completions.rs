@@ -1,24 +1,27 @@
 //! `POST /v1/completions`.
 
 use std::sync::Arc;
+use std::time::Instant;
 
 use axum::extract::{Request, State};
 use axum::response::{IntoResponse, Response};
 use hearth_runtime::{Error, Generation, Lease, TextService, TokenLogprobs};
 use serde_json::Value;
 
-use super::error::ApiError;
+use super::bodies::CompletionBody;
+use super::error::{ApiError, Errors};
 use super::logprobs::{Offset, TextLogprobs};
 use super::params::{Endpoint, Fixed, LABELS, MOST_CHOICES, Params, token_ids};
-use super::stream::{self, Streamed, Wording};
+use super::stream::{Streamed, Wording};
 use super::types::{Completion, Head, TextChoice, Usage};
-use crate::admission::Ticket;
 use crate::answer::{Answer, before};
 use crate::caller::Caller;
 use crate::extract::admit;
 use crate::fields::{FieldError, Fields};
 use crate::metrics::Measure;
+use crate::problem::Problem;
 use crate::state::App;
+use crate::waiting;
 
 const ENDPOINT: Endpoint = Endpoint {
     temperature: 1.0,
@@ -47,7 +50,7 @@ enum Prompt {
 
 /// A request, checked as far as it can be without its model.
 #[derive(Debug)]
-struct CompletionRequest {
+pub struct CompletionRequest {
     model: String,
     prompts: Vec<Prompt>,
     echo: bool,
@@ -59,7 +62,11 @@ struct CompletionRequest {
 }
 
 impl CompletionRequest {
-    fn read(mut fields: Fields) -> Result<Self, FieldError> {
+    /// Reads a request.
+    ///
+    /// # Errors
+    /// The first field that is missing, wrong or not supported.
+    pub fn read(mut fields: Fields) -> Result<Self, FieldError> {
         Fixed::check(FIXED, &fields)?;
         Fixed::check(LABELS, &fields)?;
         let params = Params::read(&fields, ENDPOINT)?;
@@ -149,47 +156,22 @@ struct Prepared {
     echo: Option<String>,
 }
 
-/// Completions that their model is making.
-struct Begun {
-    service: Lease<TextService>,
-    candidates: Vec<Generation>,
-    echoes: Vec<Option<String>>,
-    ticket: Ticket,
-    measure: Measure,
-}
-
-impl CompletionRequest {
-    /// Waits for the model, and has it begin.
-    async fn begin(&mut self, app: &App, ticket: Ticket, measure: Measure) -> Result<Begun, Error> {
-        let (params, best_of, logprobs) = (&self.params, self.best_of, self.logprobs);
-        let ask = params.ask(ticket.entered());
-        let service = app.runtime.text(&self.model, ask).await?;
-        measure.model(service.model());
-        let prompts = std::mem::take(&mut self.prompts);
-        let prepared = before(ask.deadline, prepare(&service, prompts, self.echo)).await?;
-
-        let mut candidates: Vec<Generation> = Vec::with_capacity(prepared.len() * best_of);
-        for prompt in &prepared {
-            for candidate in 0..best_of {
-                let tokens = prompt.tokens.clone();
-                let mut request = params.request(tokens, candidate, ticket.entered());
-                // Choosing the best needs every token's log-probability.
-                request.logprobs = logprobs.or((best_of > params.n).then_some(0));
-                request.prompt_logprobs = logprobs.filter(|_| self.echo);
-                candidates.push(service.generate(request)?);
-            }
-        }
-        Ok(Begun {
-            service,
-            candidates,
-            echoes: prepared.into_iter().map(|prompt| prompt.echo).collect(),
-            ticket,
-            measure,
-        })
-    }
-}
-
-/// Answers completions of one or more prompts.
+/// Completes one or more prompts.
+///
+/// With `stream`, the answer is a stream of `data` events, ended by `[DONE]`.
+#[utoipa::path(
+    post, path = "/v1/completions", tag = "inferno", operation_id = "inferno_completions",
+    request_body(content = CompletionBody, example = json!({
+        "model": "ember", "prompt": "The future of AI is", "max_tokens": 50, "temperature": 0.8
+    })),
+    responses(
+        (status = 200, description = "What follows the prompts", content(
+            (Completion<TextChoice> = "application/json"),
+            (String = "text/event-stream"),
+        )),
+        Errors
+    )
+)]
 pub async fn create(
     State(app): State<App>,
     caller: Caller,
@@ -197,46 +179,53 @@ pub async fn create(
     request: Request,
 ) -> Result<Response, ApiError> {
     let (ticket, fields) = admit(&app, request).await?;
-    let mut request = CompletionRequest::read(fields)?;
-    caller.check_model(&request.model)?;
+    let request = CompletionRequest::read(fields)?;
+    let (model, entered) = (request.model.clone(), ticket.entered());
+    let head = Head::new("cmpl-", "text_completion", model.clone());
     if request.params.stream {
-        let model = request.model.clone();
-        let begun = {
+        let (per_prompt, include_usage) = (request.params.n, request.params.include_usage);
+        let begin = {
             let (app, measure) = (app.clone(), measure.clone());
             async move {
-                let begun = request.begin(&app, ticket, measure).await?;
-                Ok(streamed(begun, request))
+                let begun = begin(&app, &caller, &measure, request, entered).await?;
+                let offsets = vec![Offset::default(); begun.candidates.len()];
+                let wording = TextWording {
+                    writer: begun.writer,
+                    echoes: begun.echoes,
+                    per_prompt,
+                    offsets,
+                };
+                Ok((wording, begun.candidates))
             }
         };
-        return stream::respond(&app, model, measure, begun).await;
+        let streamed = Streamed {
+            head,
+            begun: waiting::begin(&app, &model, begin).await?,
+            per_prompt,
+            include_usage,
+            ticket,
+            measure,
+        };
+        return Ok(streamed.respond(app.settings().keep_alive));
     }
+    let (n, best_of) = (request.params.n, request.best_of);
+    let begun = begin(&app, &caller, &measure, request, entered).await?;
     let Begun {
-        service,
-        candidates,
+        writer,
         echoes,
-        ticket: _held,
-        measure,
-    } = request.begin(&app, ticket, measure).await?;
-    let CompletionRequest {
-        model,
-        best_of,
-        logprobs,
-        params,
-        ..
-    } = request;
-    let writer = Writer { service, logprobs };
-    let head = Head::new("cmpl-", "text_completion", model);
+        candidates,
+    } = begun;
     let mut answers = Answer::gather(candidates, &measure).await?;
     let mut usage = Usage::default();
-    let mut choices = Vec::with_capacity(echoes.len() * params.n);
+    let mut choices = Vec::with_capacity(echoes.len() * n);
     for (answers, echo) in answers.chunks_mut(best_of).zip(&echoes) {
         for (candidate, answer) in answers.iter().enumerate() {
             usage.add(answer.usage, candidate == 0);
         }
-        if best_of > params.n {
+        if best_of > n {
             answers.sort_by(|a, b| b.mean_logprob().total_cmp(&a.mean_logprob()));
         }
-        for answer in &answers[..params.n] {
+        for answer in &answers[..n] {
             choices.push(writer.choice(choices.len(), answer, echo.as_deref()));
         }
     }
@@ -249,32 +238,50 @@ pub async fn create(
     .into_response())
 }
 
-fn streamed(begun: Begun, request: CompletionRequest) -> Streamed<TextWording> {
+/// Completions that have begun.
+struct Begun {
+    writer: Writer,
+    /// The text to begin each prompt's choices with.
+    echoes: Vec<Option<String>>,
+    /// `best_of` for each prompt.
+    candidates: Vec<Generation>,
+}
+
+/// Loads the model if need be and begins the candidates of a request that was admitted at `entered`.
+async fn begin(
+    app: &App,
+    caller: &Caller,
+    measure: &Measure,
+    request: CompletionRequest,
+    entered: Instant,
+) -> Result<Begun, Problem> {
     let CompletionRequest {
         model,
+        prompts,
+        echo,
+        best_of,
         logprobs,
         params,
-        ..
     } = request;
-    let offsets = vec![Offset::default(); begun.candidates.len()];
-    Streamed {
-        head: Head::new("cmpl-", "text_completion", model),
-        wording: TextWording {
-            writer: Writer {
-                service: begun.service.clone(),
-                logprobs,
-            },
-            echoes: begun.echoes,
-            per_prompt: params.n,
-            offsets,
-        },
-        choices: begun.candidates,
-        per_prompt: params.n,
-        include_usage: params.include_usage,
-        ticket: begun.ticket,
-        measure: begun.measure,
-        service: begun.service,
+    let ask = params.ask(entered);
+    let deadline = ask.deadline;
+    let service = waiting::text(app, caller, measure, &model, ask).await?;
+    let prepared = before(deadline, prepare(&service, prompts, echo)).await?;
+    let mut candidates = Vec::with_capacity(prepared.len() * best_of);
+    for prompt in &prepared {
+        for candidate in 0..best_of {
+            let mut request = params.request(prompt.tokens.clone(), candidate, entered);
+            // Choosing the best needs every token's log-probability.
+            request.logprobs = logprobs.or((best_of > params.n).then_some(0));
+            request.prompt_logprobs = logprobs.filter(|_| echo);
+            candidates.push(service.generate(request)?);
+        }
     }
+    Ok(Begun {
+        writer: Writer { service, logprobs },
+        echoes: prepared.into_iter().map(|prompt| prompt.echo).collect(),
+        candidates,
+    })
 }
 
 /// Turns prompts into tokens, and tokens into the text to be echoed.

@@ -9,8 +9,10 @@ use base64::engine::general_purpose::STANDARD;
 use hearth_runtime::{Ask, KeepAlive};
 use serde::Serialize;
 use serde_json::{Value, json};
+use utoipa::ToSchema;
 
-use super::error::ApiError;
+use super::bodies::EmbeddingBody;
+use super::error::{ApiError, Errors};
 use super::params::{Fixed, LABELS, keep_alive, token_ids};
 use crate::answer::before;
 use crate::caller::Caller;
@@ -18,6 +20,7 @@ use crate::extract::admit;
 use crate::fields::{FieldError, Fields};
 use crate::metrics::Measure;
 use crate::state::App;
+use crate::waiting;
 
 /// Most inputs of a request.
 const MOST_INPUTS: usize = 2048;
@@ -36,8 +39,9 @@ enum Encoding {
     Base64,
 }
 
+/// A request, checked as far as it can be without its model.
 #[derive(Debug)]
-struct EmbeddingRequest {
+pub struct EmbeddingRequest {
     model: String,
     inputs: Vec<Input>,
     encoding: Encoding,
@@ -47,7 +51,11 @@ struct EmbeddingRequest {
 }
 
 impl EmbeddingRequest {
-    fn read(mut fields: Fields) -> Result<Self, FieldError> {
+    /// Reads a request.
+    ///
+    /// # Errors
+    /// The first field that is missing, wrong or not supported.
+    pub fn read(mut fields: Fields) -> Result<Self, FieldError> {
         Fixed::check(LABELS, &fields)?;
         let encoding = match fields.string("encoding_format")? {
             None | Some("float") => Encoding::Float,
@@ -108,36 +116,63 @@ fn inputs(fields: &mut Fields) -> Result<Vec<Input>, FieldError> {
     }
 }
 
-/// The answer.
-#[derive(Debug, Serialize)]
+/// The vectors.
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = inferno::EmbeddingList)]
 pub struct EmbeddingList {
+    /// Always `list`.
+    #[schema(example = "list")]
     object: &'static str,
+    /// A vector for each input, in their order.
     data: Vec<Embedding>,
+    /// The model, by the name that the request used.
     model: String,
+    /// Tokens in.
     usage: EmbeddingUsage,
 }
 
-#[derive(Debug, Serialize)]
-struct Embedding {
+/// The vector of an input.
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = inferno::Embedding)]
+pub struct Embedding {
+    /// Always `embedding`.
+    #[schema(example = "embedding")]
     object: &'static str,
+    /// The vector.
     embedding: Vector,
+    /// Number of the input.
     index: usize,
 }
 
-#[derive(Debug, Serialize)]
+/// A vector: its numbers, or their bytes in base64.
+#[derive(Debug, Serialize, ToSchema)]
 #[serde(untagged)]
-enum Vector {
+#[schema(as = inferno::Vector)]
+pub enum Vector {
+    /// Its numbers.
     Float(Vec<f32>),
+    /// The bytes of little-endian f32.
     Base64(String),
 }
 
-#[derive(Debug, Serialize)]
-struct EmbeddingUsage {
+/// Tokens in.
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = inferno::EmbeddingUsage)]
+pub struct EmbeddingUsage {
+    /// Tokens of the inputs.
     prompt_tokens: usize,
+    /// The same.
     total_tokens: usize,
 }
 
-/// Answers with a vector for each input.
+/// Turns texts into vectors.
+#[utoipa::path(
+    post, path = "/v1/embeddings", tag = "inferno", operation_id = "inferno_embeddings",
+    request_body(content = EmbeddingBody, example = json!({
+        "model": "ember-embed", "input": ["Hello world", "How are you?"]
+    })),
+    responses((status = 200, description = "A vector for each", body = EmbeddingList), Errors)
+)]
 pub async fn create(
     State(app): State<App>,
     caller: Caller,
@@ -154,7 +189,7 @@ pub async fn create(
         keep_alive,
     } = EmbeddingRequest::read(fields)?;
     let deadline = timeout.map(|timeout| ticket.entered() + timeout);
-    caller.check_model(&model)?;
+    waiting::allow(&app, &caller, &model)?;
     let ask = Ask {
         deadline,
         keep_alive,

@@ -1,21 +1,34 @@
 //! The error envelope, OpenAI's with `details`: `error.type`, `error.code`, `error.message`, `error.param`.
 
+use std::collections::BTreeMap;
+
 use serde::Serialize;
 use serde_json::{Map, Value};
-use utoipa::ToSchema;
+use utoipa::openapi::{RefOr, Response};
+use utoipa::{IntoResponses, ToSchema};
 
 use super::Inferno;
+use crate::openapi;
 use crate::problem::{Envelope, Failure, Kind, Problem};
 
 /// What handlers of this dialect answer when they fail.
 pub type ApiError = Failure<Inferno>;
+
+/// The errors that endpoints of this dialect answer, for their descriptions.
+pub struct Errors;
+
+impl IntoResponses for Errors {
+    fn responses() -> BTreeMap<String, RefOr<Response>> {
+        openapi::responses::<Inferno>()
+    }
+}
 
 /// An error.
 #[derive(Debug, Serialize, ToSchema)]
 #[schema(as = inferno::Error)]
 pub struct ErrorBody {
     /// What went wrong.
-    error: ErrorDetail,
+    pub error: ErrorDetail,
 }
 
 /// What went wrong.
@@ -55,8 +68,8 @@ fn class(kind: Kind) -> &'static str {
         Kind::Forbidden => "permission_error",
         Kind::RateLimited => "rate_limit_error",
         Kind::Overloaded
-        | Kind::InsufficientMemory
         | Kind::Loading
+        | Kind::InsufficientMemory
         | Kind::Deadline
         | Kind::NotImplemented
         | Kind::Internal => "server_error",
@@ -67,7 +80,7 @@ impl Envelope for Inferno {
     type Body = ErrorBody;
 
     fn body(problem: &Problem) -> ErrorBody {
-        let mut details = problem.details.clone();
+        let mut details = Map::clone(&problem.details);
         if problem.kind == Kind::ModelNotFound {
             let suggestion = "Use 'GET /v1/models' to see available models";
             details.insert("suggestion".into(), suggestion.into());
@@ -105,8 +118,6 @@ mod tests {
             (Kind::Unsupported, 400, INVALID, "invalid_parameters"),
             (Kind::ContextLength, 400, INVALID, "context_length_exceeded"),
             (Kind::InsufficientMemory, 503, SERVER, "insufficient_memory"),
-            (Kind::Loading, 503, SERVER, "loading"),
-            (Kind::Conflict, 409, INVALID, "conflict"),
             (
                 Kind::Unauthenticated,
                 401,
@@ -128,7 +139,9 @@ mod tests {
                 "rate_limit_error",
                 "rate_limit_exceeded",
             ),
+            (Kind::Conflict, 409, INVALID, "conflict"),
             (Kind::Overloaded, 503, SERVER, "overloaded"),
+            (Kind::Loading, 503, SERVER, "loading"),
             (Kind::Deadline, 503, SERVER, "deadline_exceeded"),
             (Kind::NotImplemented, 501, SERVER, "not_implemented"),
             (Kind::Internal, 500, SERVER, "internal_error"),

@@ -2,6 +2,7 @@
 
 use hearth_runtime::{TextService, TokenLogprobs};
 use serde::{Serialize, Serializer};
+use utoipa::ToSchema;
 
 /// What OpenAI answers for a probability of zero, whose logarithm JSON cannot write.
 const LEAST: f32 = -9999.0;
@@ -11,23 +12,35 @@ fn finite(logprob: f32) -> f32 {
 }
 
 /// The log-probabilities of a chat answer, or of a part of it.
-#[derive(Debug, PartialEq, Serialize)]
+#[derive(Debug, PartialEq, Serialize, ToSchema)]
+#[schema(as = inferno::ChatLogprobs)]
 pub struct ChatLogprobs {
+    /// Those of each token.
     content: Vec<ChatToken>,
+    /// Always null.
     refusal: Option<Vec<ChatToken>>,
 }
 
-#[derive(Debug, PartialEq, Serialize)]
-struct ChatToken {
+/// A token of a chat answer.
+#[derive(Debug, PartialEq, Serialize, ToSchema)]
+#[schema(as = inferno::ChatToken)]
+pub struct ChatToken {
+    /// The token itself.
     #[serde(flatten)]
     token: Scored,
+    /// The likeliest tokens in its place.
     top_logprobs: Vec<Scored>,
 }
 
-#[derive(Debug, PartialEq, Serialize)]
-struct Scored {
+/// A token with its log-probability.
+#[derive(Debug, PartialEq, Serialize, ToSchema)]
+#[schema(as = inferno::Scored)]
+pub struct Scored {
+    /// Its text.
     token: String,
+    /// Its log-probability.
     logprob: f32,
+    /// The bytes of its text.
     bytes: Vec<u8>,
 }
 
@@ -62,13 +75,18 @@ impl ChatLogprobs {
 }
 
 /// The log-probabilities of a completion, or of a part of it: four lists with an entry for each token.
-#[derive(Debug, Default, PartialEq, Serialize)]
+#[derive(Debug, Default, PartialEq, Serialize, ToSchema)]
+#[schema(as = inferno::TextLogprobs)]
 pub struct TextLogprobs {
+    /// The tokens' texts.
     tokens: Vec<String>,
+    /// Their log-probabilities; null for the first of a prompt.
     token_logprobs: Vec<Option<f32>>,
     /// Token texts to log-probabilities, the token itself among them; null where no alternatives were
     /// asked for.
+    #[schema(value_type = Option<Vec<Option<Object>>>)]
     top_logprobs: Option<Vec<Option<Alternatives>>>,
+    /// Where in the text each begins, in characters.
     text_offset: Vec<usize>,
 }
 

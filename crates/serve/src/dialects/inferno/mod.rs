@@ -1,13 +1,19 @@
-//! The Inferno dialect: OpenAI's API below `/v1`.
+//! The Inferno dialect: OpenAI's API below `/v1`, and its extensions: model residency, batches, and a
+//! WebSocket.
 
-mod chat;
-mod completions;
-mod embeddings;
+pub mod batch;
+mod bodies;
+pub mod chat;
+pub mod completions;
+pub mod embeddings;
 pub mod error;
+pub mod later;
 mod logprobs;
 mod messages;
-mod models;
+pub mod models;
 mod params;
+pub mod residency;
+pub mod socket;
 mod stream;
 mod types;
 
@@ -20,7 +26,7 @@ pub struct Inferno;
 
 /// The routes of this dialect.
 pub fn routes() -> Routes {
-    use Access::Inference;
+    use Access::{Inference, Management};
     Routes::of(Family::Inferno)
         .post("/v1/chat/completions", Inference, "chat", chat::create)
         .post(
@@ -37,4 +43,31 @@ pub fn routes() -> Routes {
         )
         .get("/v1/models", Inference, "models", models::list)
         .get("/v1/models/{model_id}", Inference, "model", models::show)
+        .post(
+            "/v1/models/{model_id}/load",
+            Management,
+            "model_load",
+            residency::load,
+        )
+        .post(
+            "/v1/models/{model_id}/unload",
+            Management,
+            "model_unload",
+            residency::unload,
+        )
+        .get(
+            "/v1/models/{model_id}/status",
+            Inference,
+            "model_status",
+            residency::status,
+        )
+        .post("/v1/batch", Inference, "batch", batch::create)
+        .post("/v1/convert", Management, "convert", later::convert)
+        .get(
+            "/v1/convert/{job_id}",
+            Management,
+            "convert_status",
+            later::convert_status,
+        )
+        .websocket("/ws", Inference, "ws", socket::open)
 }

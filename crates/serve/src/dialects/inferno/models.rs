@@ -5,26 +5,42 @@ use axum::extract::rejection::PathRejection;
 use axum::extract::{Path, State};
 use hearth_runtime::ModelEntry;
 use serde::Serialize;
+use utoipa::ToSchema;
 
-use super::error::ApiError;
+use super::error::{ApiError, Errors};
 use crate::state::App;
 
 /// A model in this dialect.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = inferno::Model)]
 pub struct Model {
+    /// The name by which requests ask for it.
+    #[schema(example = "ember")]
     id: String,
+    /// Always `model`.
+    #[schema(example = "model")]
     object: &'static str,
+    /// When its file was last changed, as Unix time in seconds.
     created: u64,
+    /// `hearth` for built-in models, `local` for files of this machine.
     owned_by: String,
+    /// Empty.
+    #[schema(value_type = Vec<Object>)]
     permission: [(); 0],
+    /// The model that the name stands for.
     root: String,
+    /// Always null.
     parent: Option<String>,
 }
 
 /// All models.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = inferno::ModelList)]
 pub struct ModelList {
+    /// Always `list`.
+    #[schema(example = "list")]
     object: &'static str,
+    /// The models.
     data: Vec<Model>,
 }
 
@@ -43,6 +59,10 @@ impl From<ModelEntry> for Model {
 }
 
 /// Lists every model of every kind, loaded or not.
+#[utoipa::path(
+    get, path = "/v1/models", tag = "inferno", operation_id = "inferno_models",
+    responses((status = 200, description = "All installed models", body = ModelList), Errors)
+)]
 pub async fn list(State(app): State<App>) -> Result<Json<ModelList>, ApiError> {
     let models = app.runtime.models().await?;
     let data = models.into_iter().map(Model::from).collect();
@@ -53,6 +73,11 @@ pub async fn list(State(app): State<App>) -> Result<Json<ModelList>, ApiError> {
 }
 
 /// Shows one model; a slash in its name is written `%2F`.
+#[utoipa::path(
+    get, path = "/v1/models/{model_id}", tag = "inferno", operation_id = "inferno_model",
+    params(("model_id" = String, Path, description = "The model", example = "ember")),
+    responses((status = 200, description = "The model", body = Model), Errors)
+)]
 pub async fn show(
     State(app): State<App>,
     name: Result<Path<String>, PathRejection>,

@@ -10,14 +10,12 @@ use hearth_runtime::{Ask, GenerateRequest, KeepAlive, SamplingParams, derive_see
 use serde_json::Value;
 
 use crate::fields::{FieldError, Fields, whole_number};
+use crate::stops;
 
 /// Tokens generated where a request names no number.
 const DEFAULT_MAX_TOKENS: usize = 2048;
 /// Most tokens that a request can ask for.
 const MOST_MAX_TOKENS: usize = 32_768;
-/// Most stop sequences of a request, and bytes in each.
-const MOST_STOPS: usize = 16;
-const LONGEST_STOP: usize = 1024;
 /// Most tokens that a request can bias.
 const MOST_BIASES: usize = 4096;
 /// Most candidates for one prompt.
@@ -112,7 +110,7 @@ pub struct Params {
     pub priority: Option<u8>,
     /// Time from admission to the end of the answer.
     pub timeout: Option<Duration>,
-    /// How long the model stays once it is idle.
+    /// How long the model stays loaded once it is idle, from this request on.
     pub keep_alive: Option<KeepAlive>,
     /// Answer as an event stream.
     pub stream: bool,
@@ -120,40 +118,14 @@ pub struct Params {
     pub include_usage: bool,
 }
 
-/// `keep_alive`: how long the model stays once it is idle, as Ollama has it.
-pub fn keep_alive(fields: &Fields) -> Result<Option<KeepAlive>, FieldError> {
-    let Some(value) = fields.get("keep_alive") else {
-        return Ok(None);
-    };
-    let keep_alive = KeepAlive::from_json(value);
-    keep_alive.map(Some).map_err(|error| {
-        FieldError::invalid(
-            "keep_alive",
-            error.to_string().trim_start_matches("expected "),
-            value,
-        )
-    })
-}
-
 impl Params {
-    /// What is asked of the runtime by a request that was admitted at `entered`.
-    pub fn ask(&self, entered: Instant) -> Ask {
-        let default = Ask::default();
-        Ask {
-            priority: self.priority.unwrap_or(default.priority),
-            deadline: self.timeout.map(|timeout| entered + timeout),
-            keep_alive: self.keep_alive,
-            ..default
-        }
-    }
-
     /// Reads the shared parameters.
     pub fn read(fields: &Fields, endpoint: Endpoint) -> Result<Self, FieldError> {
         let stream = fields.boolean("stream")?.unwrap_or(false);
         Ok(Self {
             sampling: sampling(fields, endpoint)?,
             max_tokens: max_tokens(fields, endpoint)?,
-            stop: stop(fields)?,
+            stop: stops::read(fields)?,
             n: fields.count("n", 1..=MOST_CHOICES)?.unwrap_or(1),
             ignore_eos: fields.boolean("ignore_eos")?.unwrap_or(false),
             priority: fields
@@ -166,6 +138,19 @@ impl Params {
             include_usage: include_usage(fields, stream)?,
             stream,
         })
+    }
+
+    /// What a request that was admitted at `entered` asks of the runtime.
+    pub fn ask(&self, entered: Instant) -> Ask {
+        let mut ask = Ask {
+            deadline: self.timeout.map(|timeout| entered + timeout),
+            keep_alive: self.keep_alive,
+            ..Ask::default()
+        };
+        if let Some(priority) = self.priority {
+            ask.priority = priority;
+        }
+        ask
     }
 
     /// The engine's request for candidate number `candidate` of a prompt, admitted at `entered`.
@@ -225,28 +210,15 @@ fn max_tokens(fields: &Fields, endpoint: Endpoint) -> Result<usize, FieldError> 
     }
 }
 
-/// `stop`: a text or several.
-fn stop(fields: &Fields) -> Result<Vec<String>, FieldError> {
-    let expected = format!("a string, or an array of at most {MOST_STOPS} strings");
-    let text = |name: &str, value: &Value| match value.as_str() {
-        Some(text) if !text.is_empty() && text.len() <= LONGEST_STOP => Ok(text.to_owned()),
-        _ => Err(FieldError::invalid(
-            name,
-            format!("a string of 1 to {LONGEST_STOP} bytes"),
-            value,
-        )),
+/// `keep_alive`: a time such as `"5m"`, seconds, 0 to unload at once, -1 to stay.
+pub fn keep_alive(fields: &Fields) -> Result<Option<KeepAlive>, FieldError> {
+    let Some(value) = fields.get("keep_alive") else {
+        return Ok(None);
     };
-    match fields.get("stop") {
-        None => Ok(Vec::new()),
-        Some(value @ Value::String(_)) => Ok(vec![text("stop", value)?]),
-        Some(Value::Array(items)) if items.len() <= MOST_STOPS => {
-            let items = items.iter().enumerate();
-            items
-                .map(|(index, item)| text(&format!("stop[{index}]"), item))
-                .collect()
-        }
-        Some(other) => Err(FieldError::invalid("stop", expected, other)),
-    }
+    let expected = "a time such as \"5m\", a number of seconds, 0, or -1";
+    let read = KeepAlive::from_json(value);
+    read.map(Some)
+        .map_err(|_| FieldError::invalid("keep_alive", expected, value))
 }
 
 /// `logit_bias`: token ids, as texts since they are member names, to numbers from -100 to 100.
@@ -367,7 +339,7 @@ mod tests {
             "temperature": 0, "top_p": 0.5, "top_k": 40, "min_p": 0.25, "repetition_penalty": 1.5,
             "presence_penalty": -2, "frequency_penalty": 2, "seed": -1, "logit_bias": {"7": -100, "9": 1.5},
             "max_completion_tokens": 32768, "stop": ["a", "b"], "n": 16, "ignore_eos": true,
-            "priority": 10, "timeout": 1.5, "stream": true, "stream_options": {"include_usage": true},
+            "priority": 10, "timeout": 1.5, "keep_alive": "5m", "stream": true, "stream_options": {"include_usage": true},
         }))
         .expect("all right");
         let expected = Params {
@@ -388,7 +360,7 @@ mod tests {
             ignore_eos: true,
             priority: Some(10),
             timeout: Some(Duration::from_millis(1500)),
-            keep_alive: None,
+            keep_alive: Some(KeepAlive::For(Duration::from_secs(300))),
             stream: true,
             include_usage: true,
         };
@@ -425,6 +397,7 @@ mod tests {
             (json!({"logit_bias": {"5": 101}}), "logit_bias.5"),
             (json!({"priority": 11}), "priority"),
             (json!({"timeout": 0}), "timeout"),
+            (json!({"keep_alive": "soon"}), "keep_alive"),
             (json!({"stream": "maybe"}), "stream"),
             (json!({"stream_options": {"include_usage": true}}), "stream"),
             (

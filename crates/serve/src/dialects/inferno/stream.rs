@@ -5,16 +5,12 @@
 //! generations, which frees what they hold.
 
 use std::convert::Infallible;
-use std::future::Future;
-use std::pin::Pin;
-use std::sync::Arc;
 use std::time::Duration;
 
-use axum::http::{HeaderName, HeaderValue};
 use axum::response::sse::{Event as SseEvent, KeepAlive, Sse};
 use axum::response::{IntoResponse, Response};
 use futures_util::stream::{self, Stream, StreamExt};
-use hearth_runtime::{Error, Event, Generation, Lease, Runtime, TextService, TokenLogprobs};
+use hearth_runtime::{Error, Event, Generation, TokenLogprobs};
 use serde::Serialize;
 
 use super::error::ApiError;
@@ -22,7 +18,7 @@ use super::types::{Chunk, Head, Usage};
 use crate::admission::Ticket;
 use crate::answer::{ended_early, finish_reason};
 use crate::metrics::Measure;
-use crate::state::App;
+use crate::waiting::{self, Begun, Step};
 
 /// How an endpoint words the parts of its answers.
 pub trait Wording: Send + 'static {
@@ -51,10 +47,8 @@ pub trait Wording: Send + 'static {
 pub struct Streamed<W> {
     /// Id, model and so on.
     pub head: Head,
-    /// How the parts are worded.
-    pub wording: W,
-    /// The choices, in the order of their index.
-    pub choices: Vec<Generation>,
+    /// How the parts are worded, and the choices in the order of their index; or the wait for them.
+    pub begun: Begun<(W, Vec<Generation>)>,
     /// Choices for each prompt.
     pub per_prompt: usize,
     /// Tell the usage at the end.
@@ -63,115 +57,41 @@ pub struct Streamed<W> {
     pub ticket: Ticket,
     /// What the request is measured by, until the stream ends.
     pub measure: Measure,
-    /// The model, held until the stream ends.
-    pub service: Lease<TextService>,
-}
-
-/// How long a stream waits for its model before it begins, so that what fails until then has a status of its own.
-const BEFORE_STREAM: Duration = Duration::from_secs(1);
-/// The time between comments that tell how far the model's load is.
-const BETWEEN_COMMENTS: Duration = Duration::from_secs(1);
-
-/// Streams what `begun` becomes. While that has to wait for its model, the stream consists of comments, which clients
-/// pass over and which keep connections open; a failure is then its only event.
-pub async fn respond<W: Wording>(
-    app: &App,
-    model: String,
-    measure: Measure,
-    begun: impl Future<Output = Result<Streamed<W>, Error>> + Send + 'static,
-) -> Result<Response, ApiError> {
-    let keep_alive = app.settings().keep_alive;
-    let mut begun = Box::pin(begun);
-    match tokio::time::timeout(BEFORE_STREAM, &mut begun).await {
-        Ok(streamed) => Ok(event_stream(streamed?.events(), keep_alive)),
-        Err(_elapsed) => {
-            let events = waiting(Arc::clone(&app.runtime), model, measure, begun);
-            Ok(event_stream(events, keep_alive))
-        }
-    }
-}
-
-fn waiting<W: Wording>(
-    runtime: Arc<Runtime>,
-    model: String,
-    measure: Measure,
-    mut begun: Pin<Box<dyn Future<Output = Result<Streamed<W>, Error>> + Send>>,
-) -> impl Stream<Item = SseEvent> {
-    async_stream::stream! {
-        let streamed = loop {
-            tokio::select! {
-                biased;
-                streamed = &mut begun => break streamed,
-                () = tokio::time::sleep(BETWEEN_COMMENTS) => {
-                    yield SseEvent::default().comment(waits_for(&runtime, &model));
-                }
-            }
-        };
-        match streamed {
-            Ok(streamed) => {
-                let mut events = std::pin::pin!(streamed.events());
-                while let Some(event) = events.next().await {
-                    yield event;
-                }
-            }
-            Err(error) => {
-                tracing::warn!(%error, "a stream ended before it began");
-                measure.failed();
-                yield data(&ApiError::from(error).envelope());
-            }
-        }
-    }
-}
-
-/// What a request waits for, in words.
-fn waits_for(runtime: &Runtime, model: &str) -> String {
-    // Names of models have no line breaks, but what a client sent has not been held against them.
-    let model: String = model.chars().filter(|c| !c.is_control()).collect();
-    match runtime.loading(&model) {
-        None => format!("waiting for {model}"),
-        Some(loading) => {
-            let progress = loading.progress();
-            let percent = (progress.progress * 100.0) as u32;
-            let state = format!("{:?}", progress.state).to_lowercase();
-            let eta = progress.eta.map(|s| format!(", {} s left", s.ceil()));
-            format!(
-                "loading {model}: {state}, {percent} %{}",
-                eta.unwrap_or_default()
-            )
-        }
-    }
-}
-
-/// A response of events; a comment is sent after each `keep_alive` of silence.
-fn event_stream(
-    events: impl Stream<Item = SseEvent> + Send + 'static,
-    keep_alive: Duration,
-) -> Response {
-    let events = events.map(Ok::<_, Infallible>);
-    let sse = Sse::new(events).keep_alive(KeepAlive::new().interval(keep_alive));
-    let mut response = sse.into_response();
-    // Proxies such as nginx would otherwise hold the stream back to fill their buffers.
-    let unbuffered = HeaderName::from_static("x-accel-buffering");
-    response
-        .headers_mut()
-        .insert(unbuffered, HeaderValue::from_static("no"));
-    response
 }
 
 impl<W: Wording> Streamed<W> {
+    /// The response; a comment is sent after each `keep_alive` of silence, and with the progress of a model
+    /// that is being loaded.
+    pub fn respond(self, keep_alive: Duration) -> Response {
+        let events = self.events().map(Ok::<_, Infallible>);
+        let sse = Sse::new(events).keep_alive(KeepAlive::new().interval(keep_alive));
+        waiting::unbuffered(sse.into_response())
+    }
+
     fn events(self) -> impl Stream<Item = SseEvent> {
         let Self {
             head,
-            mut wording,
-            choices,
+            begun,
             per_prompt,
             include_usage,
             ticket,
             measure,
-            service,
         } = self;
         async_stream::stream! {
-            let _held = (ticket, service);
+            let _held = ticket;
+            let mut steps = std::pin::pin!(begun.steps());
+            let (mut wording, choices) = loop {
+                match steps.next().await {
+                    Some(Step::Waiting(progress)) => yield SseEvent::default().comment(progress),
+                    Some(Step::Done(Ok(begun))) => break begun,
+                    Some(Step::Done(Err(problem))) => {
+                        measure.failed();
+                        yield data(&ApiError::from(problem).envelope());
+                        return;
+                    }
+                    None => return,
+                }
+            };
             let mut usage = Usage::default();
             let mut unfinished = choices.len();
             let part = |choice: W::Choice| {

@@ -3,6 +3,7 @@
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use serde::Serialize;
+use utoipa::ToSchema;
 
 use crate::metrics::Measure;
 
@@ -12,7 +13,8 @@ use super::logprobs::{ChatLogprobs, TextLogprobs};
 const FINGERPRINT: &str = concat!("hearth-", env!("CARGO_PKG_VERSION"));
 
 /// What all parts of one answer have in common.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Serialize, ToSchema)]
+#[schema(as = inferno::Head)]
 pub struct Head {
     /// `chatcmpl-…` or `cmpl-…`.
     pub id: String,
@@ -43,7 +45,8 @@ impl Head {
 }
 
 /// Tokens in and out of a whole answer.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, ToSchema)]
+#[schema(as = inferno::Usage)]
 pub struct Usage {
     /// Tokens of the prompts, each prompt counted once however many choices it has.
     pub prompt_tokens: usize,
@@ -56,7 +59,8 @@ pub struct Usage {
 }
 
 /// What is known of the prompts' tokens.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, ToSchema)]
+#[schema(as = inferno::PromptTokensDetails)]
 pub struct PromptTokensDetails {
     /// Prompt tokens that need not be computed again.
     pub cached_tokens: usize,
@@ -80,7 +84,7 @@ impl Usage {
 }
 
 /// The whole answer of chat (`C` is [`ChatChoice`]) or completions (`C` is [`TextChoice`]).
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
 pub struct Completion<C> {
     /// Id, model and so on.
     #[serde(flatten)]
@@ -105,7 +109,8 @@ pub struct Chunk<'a, C> {
 }
 
 /// A choice of a chat answer.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = inferno::ChatChoice)]
 pub struct ChatChoice {
     /// Number of the choice.
     pub index: usize,
@@ -118,7 +123,8 @@ pub struct ChatChoice {
 }
 
 /// A message of the model.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = inferno::AnswerMessage)]
 pub struct Message {
     /// Always `assistant`.
     pub role: &'static str,
@@ -153,7 +159,8 @@ pub struct Delta {
 }
 
 /// A choice of a completion, or of a part of a streamed one.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = inferno::TextChoice)]
 pub struct TextChoice {
     /// The text, or what is new of it.
     pub text: String,

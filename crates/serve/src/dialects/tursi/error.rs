@@ -1,14 +1,27 @@
 //! The error envelope: `error.code`, `error.message`, `error.details`.
 
+use std::collections::BTreeMap;
+
 use serde::Serialize;
 use serde_json::{Map, Value};
-use utoipa::ToSchema;
+use utoipa::openapi::{RefOr, Response};
+use utoipa::{IntoResponses, ToSchema};
 
 use super::Tursi;
+use crate::openapi;
 use crate::problem::{Envelope, Failure, Problem};
 
 /// What handlers of this dialect answer when they fail.
 pub type ApiError = Failure<Tursi>;
+
+/// The errors that endpoints of this dialect answer, for their descriptions.
+pub struct Errors;
+
+impl IntoResponses for Errors {
+    fn responses() -> BTreeMap<String, RefOr<Response>> {
+        openapi::responses::<Tursi>()
+    }
+}
 
 /// An error.
 #[derive(Debug, Serialize, ToSchema)]
@@ -40,7 +53,7 @@ impl Envelope for Tursi {
             error: ErrorDetail {
                 code: problem.kind.code(),
                 message: problem.message.clone(),
-                details: problem.details.clone(),
+                details: Map::clone(&problem.details),
             },
         }
     }

@@ -1,14 +1,27 @@
 //! The error envelope: `error.code` in capitals, `error.message`, `error.details`.
 
+use std::collections::BTreeMap;
+
 use serde::Serialize;
 use serde_json::{Map, Value};
-use utoipa::ToSchema;
+use utoipa::openapi::{RefOr, Response};
+use utoipa::{IntoResponses, ToSchema};
 
 use super::Voice;
+use crate::openapi;
 use crate::problem::{Envelope, Failure, Kind, Problem};
 
 /// What handlers of this dialect answer when they fail.
 pub type ApiError = Failure<Voice>;
+
+/// The errors that endpoints of this dialect answer, for their descriptions.
+pub struct Errors;
+
+impl IntoResponses for Errors {
+    fn responses() -> BTreeMap<String, RefOr<Response>> {
+        openapi::responses::<Voice>()
+    }
+}
 
 /// An error.
 #[derive(Debug, Serialize, ToSchema)]
@@ -45,9 +58,9 @@ fn code(kind: Kind) -> &'static str {
         Kind::Forbidden => "FORBIDDEN",
         Kind::ModelNotFound | Kind::NotFound => "NOT_FOUND",
         Kind::MethodNotAllowed => "METHOD_NOT_ALLOWED",
-        Kind::RateLimited => "RATE_LIMIT",
-        Kind::Overloaded | Kind::InsufficientMemory | Kind::Loading => "OVERLOADED",
         Kind::Conflict => "CONFLICT",
+        Kind::RateLimited => "RATE_LIMIT",
+        Kind::Overloaded | Kind::Loading | Kind::InsufficientMemory => "OVERLOADED",
         Kind::Deadline => "TIMEOUT",
         Kind::NotImplemented => "NOT_IMPLEMENTED",
         Kind::Internal => "INTERNAL_ERROR",
@@ -58,7 +71,7 @@ impl Envelope for Voice {
     type Body = ErrorBody;
 
     fn body(problem: &Problem) -> ErrorBody {
-        let mut details = problem.details.clone();
+        let mut details = Map::clone(&problem.details);
         if problem.kind == Kind::Unauthenticated {
             // The credential that is missing is Hearth's own, unless an upstream service refused its key.
             details.entry("service").or_insert("hearth".into());

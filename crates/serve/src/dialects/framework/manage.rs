@@ -1,0 +1,150 @@
+//! `POST /models/manage` and `POST /server/optimize`.
+
+use std::time::{Duration, SystemTime};
+
+use axum::Json;
+use axum::extract::State;
+use hearth_runtime::{LoadRequest, ModelState};
+use serde::Serialize;
+use utoipa::ToSchema;
+
+use super::error::{ApiError, Errors};
+use super::query::{Params, Raw};
+use crate::caller::Caller;
+use crate::fields::FieldError;
+use crate::problem::{Kind, Problem};
+use crate::quantities::megabytes;
+use crate::state::App;
+use crate::waiting::allow;
+
+const ACTIONS: [&str; 6] = ["optimize", "retry", "delete", "verify", "pin", "unpin"];
+
+/// How long a model has to be idle before `POST /server/optimize` unloads it.
+const IDLE: Duration = Duration::from_secs(60);
+
+/// What became of an action.
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = framework::Managed)]
+pub struct Managed {
+    /// Whether it did what it is for.
+    success: bool,
+    /// The same as a sentence.
+    #[schema(example = "Model 'ember' optimized successfully")]
+    message: String,
+    /// The action.
+    #[schema(example = "optimize")]
+    action: &'static str,
+    /// The model.
+    #[schema(example = "ember")]
+    model_name: String,
+}
+
+/// Does something with a model.
+///
+/// `optimize` loads it, which packs its weights for the processor; `pin` keeps it from being unloaded,
+/// `unpin` ends that; `retry` restarts a failed download. `verify` and `delete` are not implemented yet.
+#[utoipa::path(
+    post, path = "/models/manage", tag = "framework", operation_id = "models_manage",
+    params(
+        ("action" = String, Query, description = "optimize, retry, delete, verify, pin or unpin", example = "optimize"),
+        ("model_name" = String, Query, description = "The model", example = "ember"),
+    ),
+    responses((status = 200, description = "What became of it", body = Managed), Errors)
+)]
+pub async fn manage(
+    State(app): State<App>,
+    caller: Caller,
+    query: Raw,
+) -> Result<Json<Managed>, ApiError> {
+    let params = Params::new(query)?;
+    let model_name = params.required("model_name")?.to_owned();
+    let action = params
+        .word("action", &ACTIONS)?
+        .ok_or_else(|| FieldError::missing("action", format!("one of {}", ACTIONS.join(", "))))?;
+    allow(&app, &caller, &model_name)?;
+    app.runtime.model(&model_name).await?;
+    let message = match action {
+        "optimize" => {
+            let loading = app
+                .runtime
+                .load(&model_name, LoadRequest::default())
+                .await?;
+            loading.wait().await?;
+            let kernels = hearth_runtime::processor::kernels();
+            format!(
+                "Model '{model_name}' optimized successfully: its weights are packed for {kernels}"
+            )
+        }
+        "pin" => {
+            app.runtime.pin(&model_name, true).await?;
+            format!("Model '{model_name}' is kept loaded")
+        }
+        "unpin" => {
+            app.runtime.pin(&model_name, false).await?;
+            format!("Model '{model_name}' may be unloaded")
+        }
+        "retry" => {
+            let message = format!("there is no failed download of '{model_name}'");
+            return Err(Problem::new(Kind::Invalid, message).at("action").into());
+        }
+        other => {
+            let message = format!("the action '{other}' is not implemented in this version");
+            return Err(Problem::new(Kind::NotImplemented, message)
+                .at("action")
+                .into());
+        }
+    };
+    Ok(Json(Managed {
+        success: true,
+        message,
+        action,
+        model_name,
+    }))
+}
+
+/// What was done to save memory.
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = framework::Optimized)]
+pub struct Optimized {
+    /// Always true.
+    success: bool,
+    /// Memory that is free again, in MiB.
+    memory_freed_mb: f64,
+    /// Models that take less memory now.
+    models_optimized: usize,
+    /// What was done.
+    optimizations_applied: Vec<&'static str>,
+}
+
+/// Unloads the models that nobody has used for a minute, but not those that are pinned.
+#[utoipa::path(
+    post, path = "/server/optimize", tag = "framework", operation_id = "server_optimize",
+    responses((status = 200, description = "What was done", body = Optimized), Errors)
+)]
+pub async fn optimize(State(app): State<App>) -> Result<Json<Optimized>, ApiError> {
+    let now = SystemTime::now();
+    let mut freed = 0;
+    let mut count = 0;
+    for status in app.runtime.statuses().await? {
+        let used = status.last_used.max(status.loaded_at);
+        let idle = used.and_then(|at| now.duration_since(at).ok());
+        let is_idle =
+            status.in_flight == 0 && status.waiting == 0 && idle.is_some_and(|idle| idle >= IDLE);
+        if status.state != ModelState::Loaded || status.pinned || !is_idle {
+            continue;
+        }
+        if app.runtime.unload(&status.name, false).await? {
+            freed += status.memory_bytes;
+            count += 1;
+        }
+    }
+    Ok(Json(Optimized {
+        success: true,
+        memory_freed_mb: megabytes(freed),
+        models_optimized: count,
+        optimizations_applied: match count {
+            0 => Vec::new(),
+            _ => vec!["idle_models_unloaded"],
+        },
+    }))
+}

@@ -1,0 +1,225 @@
+//! The description of every endpoint, as OpenAPI 3.1.
+//!
+//! It is made from the handlers themselves; a test holds it against the table of routes, so that no route
+//! is forgotten.
+
+mod errors;
+pub mod pages;
+
+use std::sync::LazyLock;
+
+use axum::http::Method;
+use utoipa::OpenApi;
+use utoipa::openapi::path::{Operation, PathItem};
+use utoipa::openapi::security::{
+    ApiKey, ApiKeyValue, HttpAuthScheme, HttpBuilder, SecurityRequirement, SecurityScheme,
+};
+
+pub use errors::responses;
+
+use crate::dialects::{framework, inferno, tursi, voice};
+use crate::route::{Access, Routes};
+use crate::{health, metrics};
+
+#[derive(OpenApi)]
+#[openapi(
+    info(
+        title = "Hearth",
+        description = "A self-hosted AI server: text generation, chat and embeddings, in the dialects of four APIs.",
+        license(name = "MIT OR Apache-2.0", identifier = "MIT OR Apache-2.0")
+    ),
+    tags(
+        (name = "inferno", description = "OpenAI's API and its extensions: `/v1`, `/ws`, `/metrics`"),
+        (name = "tursi", description = "Text generation and model residency: `/api/v1`"),
+        (name = "framework", description = "Inference, hardware, autoscaling and server management"),
+        (name = "voice", description = "Spoken replies and voices"),
+        (name = "documentation", description = "This description")
+    ),
+    components(schemas(
+        framework::error::ErrorBody,
+        inferno::error::ErrorBody,
+        tursi::error::ErrorBody,
+        voice::error::ErrorBody,
+    )),
+    paths(
+        health::health,
+        metrics::metrics,
+        pages::document,
+        pages::docs,
+        pages::docs_file,
+        pages::redoc,
+        pages::redoc_file,
+        inferno::chat::create,
+        inferno::completions::create,
+        inferno::embeddings::create,
+        inferno::models::list,
+        inferno::models::show,
+        inferno::residency::load,
+        inferno::residency::unload,
+        inferno::residency::status,
+        inferno::batch::create,
+        inferno::later::convert,
+        inferno::later::convert_status,
+        inferno::socket::open,
+        tursi::models::list,
+        tursi::models::load,
+        tursi::models::unload,
+        tursi::models::metrics,
+        tursi::generate::create,
+        tursi::status::show,
+        voice::voices::list,
+        voice::voices::show,
+        voice::voices::file,
+        voice::status::show,
+        voice::later::generate,
+        voice::later::chat,
+        framework::info::root,
+        framework::info::info,
+        framework::stats::stats,
+        framework::stats::server,
+        framework::stats::speech,
+        framework::config::config,
+        framework::config::server,
+        framework::models::list,
+        framework::models::managed,
+        framework::models::cache,
+        framework::manage::manage,
+        framework::manage::optimize,
+        framework::gpu::detect,
+        framework::gpu::best,
+        framework::gpu::config,
+        framework::gpu::report,
+        framework::autoscaler::stats,
+        framework::autoscaler::health,
+        framework::autoscaler::metrics,
+        framework::autoscaler::load,
+        framework::autoscaler::scale,
+        framework::autoscaler::unload,
+        framework::audio::health,
+        framework::later::predict,
+        framework::later::predict_batch,
+        framework::later::predict_model,
+        framework::later::synthesize,
+        framework::later::tts_synthesize,
+        framework::later::stt_transcribe,
+        framework::later::transcribe,
+        framework::later::audio_models,
+        framework::later::tts_health,
+        framework::later::audio_validate,
+        framework::later::models_download,
+        framework::later::models_download_status,
+        framework::later::models_available,
+    )
+)]
+struct Api;
+
+/// The description as JSON.
+pub fn text() -> &'static str {
+    static TEXT: LazyLock<String> = LazyLock::new(|| {
+        let document = document(&crate::router::routes());
+        document.to_json().unwrap_or_else(|error| {
+            tracing::error!(%error, "the description has no JSON form; this is a bug");
+            "{}".to_owned()
+        })
+    });
+    &TEXT
+}
+
+/// The description, with what each route asks of its caller.
+pub fn document(routes: &Routes) -> utoipa::openapi::OpenApi {
+    let mut document = Api::openapi();
+    let components = document.components.get_or_insert_default();
+    let bearer = HttpBuilder::new()
+        .scheme(HttpAuthScheme::Bearer)
+        .description(Some("An API key, or a token from /auth/login"))
+        .build();
+    components.add_security_scheme("bearer", SecurityScheme::Http(bearer));
+    let header = ApiKeyValue::new("X-API-Key");
+    components.add_security_scheme("api_key", SecurityScheme::ApiKey(ApiKey::Header(header)));
+    for route in routes.rows() {
+        let item = document.paths.paths.get_mut(route.path);
+        let Some(operation) = item.and_then(|item| operation(item, &route.method)) else {
+            continue;
+        };
+        if route.access != Access::Open {
+            // Either of them; none where authentication is off.
+            let none: [&str; 0] = [];
+            operation.security = Some(vec![
+                SecurityRequirement::new("bearer", none),
+                SecurityRequirement::new("api_key", none),
+                SecurityRequirement::default(),
+            ]);
+        }
+    }
+    document
+}
+
+/// The operation of `item` that answers `method`.
+fn operation<'a>(item: &'a mut PathItem, method: &Method) -> Option<&'a mut Operation> {
+    match method.as_str() {
+        "GET" => item.get.as_mut(),
+        "POST" => item.post.as_mut(),
+        "DELETE" => item.delete.as_mut(),
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::collections::BTreeSet;
+
+    #[test]
+    fn every_route_is_described_and_nothing_else() {
+        let routes = crate::router::routes();
+        let table: BTreeSet<(String, String)> = routes
+            .rows()
+            .map(|route| (route.path.to_owned(), route.method.to_string()))
+            .collect();
+        let mut described = BTreeSet::new();
+        for (path, item) in document(&routes).paths.paths {
+            let methods = [
+                ("GET", item.get.is_some()),
+                ("POST", item.post.is_some()),
+                ("PUT", item.put.is_some()),
+                ("PATCH", item.patch.is_some()),
+                ("DELETE", item.delete.is_some()),
+            ];
+            for (method, is_there) in methods {
+                if is_there {
+                    described.insert((path.clone(), method.to_owned()));
+                }
+            }
+        }
+        let missing: Vec<_> = table.difference(&described).collect();
+        let unknown: Vec<_> = described.difference(&table).collect();
+        assert!(
+            missing.is_empty() && unknown.is_empty(),
+            "routes without a description: {missing:?}; descriptions without a route: {unknown:?}"
+        );
+    }
+
+    #[test]
+    fn operations_have_ids_of_their_own_and_references_lead_somewhere() {
+        let text: serde_json::Value = serde_json::from_str(text()).expect("JSON");
+        assert!(
+            text["openapi"]
+                .as_str()
+                .is_some_and(|version| version.starts_with("3.1"))
+        );
+        let mut ids = BTreeSet::new();
+        let paths = text["paths"].as_object().expect("paths");
+        for operation in paths.values().filter_map(|item| item.as_object()) {
+            for operation in operation.values() {
+                let id = operation["operationId"].as_str().expect("an id");
+                assert!(ids.insert(id.to_owned()), "{id} is there twice");
+            }
+        }
+        let schemas = text["components"]["schemas"].as_object().expect("schemas");
+        let whole = text.to_string();
+        for reference in whole.split("\"$ref\":\"#/components/schemas/").skip(1) {
+            let name = reference.split('"').next().unwrap_or_default();
+            assert!(schemas.contains_key(name), "{name} is not described");
+        }
+    }
+}
