@@ -101,6 +101,16 @@ fn a_model_makes_room_for_another_and_a_busy_one_is_waited_for() {
     server.ok("/v1/completions", &request(CHAT));
     server.ok("/v1/completions", &request("copy"));
     assert_eq!(loaded(&server), json!(["copy"]), "the idle one has gone");
+    let page = server.get("/metrics").body;
+    for line in [
+        "hearth_memory_budget_bytes 50331648",
+        "hearth_model_evictions_total 1",
+        "hearth_model_instances{model=\"copy\"} 1",
+        "hearth_model_loads_total{outcome=\"ok\"} 2",
+        "hearth_model_load_seconds_count 2",
+    ] {
+        assert!(page.lines().any(|own| own == line), "{line} in {page}");
+    }
 
     let holding = unread_stream(&server);
     assert_eq!(loaded(&server), json!([CHAT]));

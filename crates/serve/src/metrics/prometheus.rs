@@ -31,6 +31,7 @@ fn render(app: &App, reading: &Reading) -> String {
     let mut page = Page::default();
     requests(&mut page, app);
     engines(&mut page, app);
+    models(&mut page, app);
     server(&mut page, app);
     machine(&mut page, reading);
     page.text
@@ -112,6 +113,97 @@ fn requests(page: &mut Page, app: &App) {
             page.sample("hearth_tokens_total", &labels, count);
         }
     }
+}
+
+/// Models as they come and go, and the memory that they share.
+fn models(page: &mut Page, app: &App) {
+    let stats = app.runtime.stats();
+    let gauges = [
+        (
+            "hearth_memory_budget_bytes",
+            "Bytes that all models together may take",
+            stats.memory_budget,
+        ),
+        (
+            "hearth_memory_used_bytes",
+            "Bytes that loaded models take",
+            stats.memory_used,
+        ),
+        (
+            "hearth_model_requests_waiting",
+            "Requests that wait for a model or an instance",
+            stats.queue_depth as u64,
+        ),
+        (
+            "hearth_model_requests_at_work",
+            "Requests that have an instance",
+            stats.active_requests as u64,
+        ),
+        (
+            "hearth_loads_under_way",
+            "Models that are being loaded",
+            stats.active_loads as u64,
+        ),
+    ];
+    for (name, help, value) in gauges {
+        page.head(name, "gauge", help);
+        page.sample(name, &[], value);
+    }
+    let name = "hearth_model_instances";
+    page.head(name, "gauge", "Instances of loaded models");
+    for (model, instances) in &stats.instances {
+        page.sample(name, &[("model", model.clone())], instances);
+    }
+    let name = "hearth_model_loads_total";
+    page.head(name, "counter", "Loads of models that have ended");
+    for (outcome, count) in [
+        ("ok", stats.successful_loads),
+        ("failed", stats.failed_loads),
+    ] {
+        page.sample(name, &[("outcome", outcome.to_owned())], count);
+    }
+    let counters = [
+        (
+            "hearth_model_unloads_total",
+            "Times that a model was unloaded",
+            stats.unloads,
+        ),
+        (
+            "hearth_model_evictions_total",
+            "Times that a model made room for another",
+            stats.evictions,
+        ),
+        (
+            "hearth_model_scale_to_zero_total",
+            "Times that a model was unloaded for being idle",
+            stats.scale_to_zero_events,
+        ),
+    ];
+    for (name, help, value) in counters {
+        page.head(name, "counter", help);
+        page.sample(name, &[], value);
+    }
+    let name = "hearth_model_load_seconds";
+    page.head(
+        name,
+        "histogram",
+        "Time from asking for a model to its end of loading",
+    );
+    let times = &stats.load_time;
+    for (bound, count) in times.buckets() {
+        page.sample(
+            &format!("{name}_bucket"),
+            &[("le", bound.to_string())],
+            count,
+        );
+    }
+    page.sample(
+        &format!("{name}_bucket"),
+        &[("le", "+Inf".to_owned())],
+        times.count(),
+    );
+    page.sample(&format!("{name}_sum"), &[], times.sum());
+    page.sample(&format!("{name}_count"), &[], times.count());
 }
 
 /// What the engines of loaded text models tell.
