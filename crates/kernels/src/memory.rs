@@ -37,10 +37,20 @@ pub(crate) fn bytes_of_mut<T: Plain>(data: &mut [T]) -> &mut [u8] {
 }
 
 /// A boxed slice at a multiple of 64 bytes, zeroed by the system where it is fresh memory.
+///
+/// Large ones are mapped for themselves and ask for large pages before the first of them is touched: an allocator that
+/// writes the zeros would have taken small pages by then, and reading weights at the speed of memory needs large ones.
 pub(crate) struct Buffer<T: Plain> {
     start: *mut T,
     len: usize,
-    layout: Layout,
+    memory: Memory,
+}
+
+/// Where a buffer's memory comes from, and so where it goes.
+enum Memory {
+    Allocated(Layout),
+    #[cfg(target_os = "linux")]
+    Mapped { size: usize },
 }
 
 // SAFETY: a `Buffer` owns its memory, and `T` may be shared and sent.
@@ -52,23 +62,63 @@ impl<T: Plain> Buffer<T> {
     /// `len` zeros, or `None` where the size overflows or there is no memory.
     pub(crate) fn zeroed(len: usize) -> Option<Buffer<T>> {
         let size = len.checked_mul(size_of::<T>())?;
-        let align = if size >= LARGE_PAGE { LARGE_PAGE } else { 64 };
+        #[cfg(target_os = "linux")]
+        if size >= LARGE_PAGE {
+            return Buffer::mapped(len, size);
+        }
         // An allocation must not be empty.
-        let layout = Layout::from_size_align(size.max(1), align).ok()?;
+        let layout = Layout::from_size_align(size.max(1), 64).ok()?;
         // SAFETY: the layout is not empty.
         let start = unsafe { alloc_zeroed(layout) };
         if start.is_null() {
             return None;
         }
-        #[cfg(target_os = "linux")]
-        if size >= LARGE_PAGE {
-            // SAFETY: the range is this allocation; the advice changes no content. It may fail, which costs only speed.
-            unsafe { libc::madvise(start.cast(), size, libc::MADV_HUGEPAGE) };
+        Some(Buffer {
+            start: start.cast(),
+            len,
+            memory: Memory::Allocated(layout),
+        })
+    }
+
+    #[cfg(target_os = "linux")]
+    fn mapped(len: usize, size: usize) -> Option<Buffer<T>> {
+        /// Of small pages, in which mappings are cut; larger than some systems', never smaller.
+        const PAGE: usize = 64 << 10;
+        let size = size.checked_next_multiple_of(PAGE)?;
+        let reserved = size.checked_add(LARGE_PAGE)?;
+        // SAFETY: a new private mapping that no file backs; it aliases nothing.
+        let reservation = unsafe {
+            libc::mmap(
+                std::ptr::null_mut(),
+                reserved,
+                libc::PROT_READ | libc::PROT_WRITE,
+                libc::MAP_PRIVATE | libc::MAP_ANONYMOUS,
+                -1,
+                0,
+            )
+        };
+        if reservation == libc::MAP_FAILED {
+            return None;
+        }
+        // What lies before and behind goes back, or a large page could reach beyond the buffer and take its memory.
+        let before = reservation.addr().wrapping_neg() % LARGE_PAGE;
+        let start = reservation.wrapping_byte_add(before);
+        let end = start.wrapping_byte_add(size);
+        // SAFETY: both ranges are whole pages of the reservation, outside of `start..end`. The advice changes no
+        // content; it may fail, which costs only speed.
+        unsafe {
+            if before > 0 {
+                libc::munmap(reservation, before);
+            }
+            if before < LARGE_PAGE {
+                libc::munmap(end, LARGE_PAGE - before);
+            }
+            libc::madvise(start, size, libc::MADV_HUGEPAGE);
         }
         Some(Buffer {
             start: start.cast(),
             len,
-            layout,
+            memory: Memory::Mapped { size },
         })
     }
 }
@@ -77,7 +127,7 @@ impl<T: Plain> Deref for Buffer<T> {
     type Target = [T];
 
     fn deref(&self) -> &[T] {
-        // SAFETY: `len` values of plain data were allocated, aligned to at least 64 bytes and zeroed.
+        // SAFETY: `len` values of plain data were allocated or mapped, aligned to at least 64 bytes and zeroed.
         unsafe { std::slice::from_raw_parts(self.start, self.len) }
     }
 }
@@ -91,8 +141,15 @@ impl<T: Plain> DerefMut for Buffer<T> {
 
 impl<T: Plain> Drop for Buffer<T> {
     fn drop(&mut self) {
-        // SAFETY: allocated with this layout by `zeroed`.
-        unsafe { dealloc(self.start.cast(), self.layout) }
+        match self.memory {
+            // SAFETY: allocated with this layout by `zeroed`.
+            Memory::Allocated(layout) => unsafe { dealloc(self.start.cast(), layout) },
+            #[cfg(target_os = "linux")]
+            // SAFETY: mapped by `mapped`, and nothing borrows it any more.
+            Memory::Mapped { size } => unsafe {
+                libc::munmap(self.start.cast(), size);
+            },
+        }
     }
 }
 
@@ -102,7 +159,7 @@ mod tests {
 
     #[test]
     fn buffers_are_zeroed_aligned_and_may_be_refused() {
-        for len in [0, 1, 1000, LARGE_PAGE] {
+        for len in [0, 1, 1000, LARGE_PAGE / 4, LARGE_PAGE + 1] {
             let mut buffer = Buffer::<f32>::zeroed(len).unwrap();
             assert_eq!(buffer.len(), len);
             assert!(buffer.as_ptr().addr().is_multiple_of(64));
