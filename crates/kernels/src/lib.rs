@@ -25,7 +25,9 @@ mod storage;
 mod testing;
 
 pub use activation::{gelu, gelu_tanh, silu_mul};
-pub use attention::{AttentionSpan, KvDType, KvLayer, attention, attention_full};
+pub use attention::{
+    AttentionSpan, KvDType, KvLayer, UnknownKvDType, attention, attention_full,
+};
 pub use cpu::{Tier, cpu_tier};
 pub use dequantize::dequantize;
 pub use dtype::DType;

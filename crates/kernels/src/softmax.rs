@@ -33,16 +33,30 @@ impl Kernel for Softmax<'_> {
 }
 
 /// Replaces `x` by `exp(x - max)` and returns the sum of that.
+#[inline(always)]
+fn exp_in_place<S: Simd>(s: S, x: &mut [f32]) -> f32 {
+    let max = largest(s, x);
+    exp_below(s, x, max)
+}
+
+/// The largest value; one that is not a number may be lost.
+#[inline(always)]
+pub(crate) fn largest<S: Simd>(s: S, x: &[f32]) -> f32 {
+    let (chunks, rest) = x.as_chunks::<LANES>();
+    let mut max = load_part(s, rest, f32::NEG_INFINITY);
+    for chunk in chunks {
+        max = s.max(max, s.load(chunk));
+    }
+    s.max_lane(max)
+}
+
+/// Replaces `x` by `exp(x - max)` and returns the sum of that.
 ///
 /// The value at an index is added to the lane of that index modulo 16, so the sum depends on the values alone.
 #[inline(always)]
-pub(crate) fn exp_in_place<S: Simd>(s: S, x: &mut [f32]) -> f32 {
+pub(crate) fn exp_below<S: Simd>(s: S, x: &mut [f32], max: f32) -> f32 {
     let (chunks, rest) = x.as_chunks_mut::<LANES>();
-    let mut max = load_part(s, rest, f32::NEG_INFINITY);
-    for chunk in chunks.iter() {
-        max = s.max(max, s.load(chunk));
-    }
-    let max = s.splat(s.max_lane(max));
+    let max = s.splat(max);
     let mut sum = s.splat(0.0);
     for chunk in chunks {
         let e = math::exp(s, s.sub(s.load(chunk), max));

@@ -158,7 +158,7 @@ pub trait TextModel: Send + Sync {
     /// the cache pads it and takes more.
     fn kv_bytes_per_token(&self, dtype: KvDType) -> usize {
         let info = self.info();
-        2 * info.num_layers * info.num_kv_heads * info.head_dim * dtype.bytes()
+        2 * info.num_layers * info.num_kv_heads * dtype.bytes_for(info.head_dim)
     }
 }
 

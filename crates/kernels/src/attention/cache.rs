@@ -1,29 +1,69 @@
 //! One layer's keys and values in blocks.
 //!
-//! A block keeps, head by head, its keys transposed, so that one vector holds the same dimension of 16 tokens and a
-//! query meets 16 keys at once; its values stay rows of a token, as they are summed. Both are padded to whole vectors.
+//! A block keeps, head by head, its keys transposed and its values as rows of a token, both padded to whole vectors; see
+//! [`Store`].
 
-use super::element::{Element, Half};
-use crate::memory::{Buffer, bytes_of, bytes_of_mut};
-use crate::simd::{self, Kernel, LANES, Simd, load_part};
+use super::int8::{GROUP, Int8Blocks};
+use super::plain::{Half, PlainBlocks};
+use super::store::Store;
+use crate::simd::{self, Kernel, LANES, Simd};
 use crate::{KernelError, cpu_tier};
 
 /// The type that keys and values are kept in.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[allow(non_camel_case_types)]
 pub enum KvDType {
     /// Single precision.
     F32,
     /// Half precision.
     F16,
+    /// 8 bits, and a scale in half precision for each 32 dimensions: a value is off by at most 1/254 of the largest of
+    /// its 32, and half a step of the scale.
+    Q8_0,
 }
 
 impl KvDType {
-    /// The bytes of one value.
-    pub const fn bytes(self) -> usize {
+    /// All types, the widest first.
+    pub const ALL: [KvDType; 3] = [KvDType::F32, KvDType::F16, KvDType::Q8_0];
+
+    /// The bytes that one head's key, or value, of `head_dim` values takes.
+    pub const fn bytes_for(self, head_dim: usize) -> usize {
         match self {
-            KvDType::F32 => 4,
-            KvDType::F16 => 2,
+            KvDType::F32 => 4 * head_dim,
+            KvDType::F16 => 2 * head_dim,
+            KvDType::Q8_0 => head_dim + 2 * head_dim.div_ceil(GROUP),
         }
+    }
+
+    /// The name as options write it, for example `q8_0`.
+    pub const fn name(self) -> &'static str {
+        match self {
+            KvDType::F32 => "f32",
+            KvDType::F16 => "f16",
+            KvDType::Q8_0 => "q8_0",
+        }
+    }
+}
+
+impl std::fmt::Display for KvDType {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
+/// The text names no type of keys and values.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("unknown cache type {0:?}; known: f32, f16, q8_0")]
+pub struct UnknownKvDType(String);
+
+impl std::str::FromStr for KvDType {
+    type Err = UnknownKvDType;
+
+    fn from_str(s: &str) -> Result<Self, Self::Err> {
+        KvDType::ALL
+            .into_iter()
+            .find(|t| t.name().eq_ignore_ascii_case(s))
+            .ok_or_else(|| UnknownKvDType(s.to_owned()))
     }
 }
 
@@ -34,17 +74,22 @@ pub struct KvLayer {
 }
 
 pub(super) enum Data {
-    F32(Blocks<f32>),
-    F16(Blocks<Half>),
+    F32(PlainBlocks<f32>),
+    F16(PlainBlocks<Half>),
+    Q8_0(Int8Blocks),
 }
 
-/// All blocks of a layer.
-pub(super) struct Blocks<E: Element> {
-    /// `[blocks, K, D, key_stride]`
-    pub(super) keys: Buffer<E>,
-    /// `[blocks, K, block_size, value_stride]`
-    pub(super) values: Buffer<E>,
+/// Does the same with the blocks of any type.
+macro_rules! with_blocks {
+    ($data:expr, $blocks:ident => $body:expr) => {
+        match $data {
+            Data::F32($blocks) => $body,
+            Data::F16($blocks) => $body,
+            Data::Q8_0($blocks) => $body,
+        }
+    };
 }
+pub(super) use with_blocks;
 
 /// The sizes of a cache.
 #[derive(Clone, Copy)]
@@ -75,47 +120,27 @@ impl Shape {
     pub(super) fn values_len(self) -> usize {
         self.block_size * self.value_stride()
     }
-}
 
-impl<E: Element> Blocks<E> {
-    /// Blocks of zeros, or `None` where there is no memory.
-    pub(super) fn new(shape: Shape) -> Option<Blocks<E>> {
-        let heads = shape.blocks.checked_mul(shape.kv_heads)?;
-        let stride = |n: usize| n.checked_next_multiple_of(LANES);
-        let keys = shape.head_dim.checked_mul(stride(shape.block_size)?)?;
-        let values = shape.block_size.checked_mul(stride(shape.head_dim)?)?;
-        Some(Blocks {
-            keys: Buffer::zeroed(heads.checked_mul(keys)?)?,
-            values: Buffer::zeroed(heads.checked_mul(values)?)?,
-        })
+    /// As [`Shape::key_stride`], or `None` where that overflows.
+    pub(super) fn padded_block(self) -> Option<usize> {
+        self.block_size.checked_next_multiple_of(LANES)
     }
 
-    fn copy_block(&mut self, shape: Shape, from: usize, to: usize) {
-        let copy = |data: &mut [E], n: usize| data.copy_within(from * n..(from + 1) * n, to * n);
-        copy(&mut self.keys, shape.kv_heads * shape.keys_len());
-        copy(&mut self.values, shape.kv_heads * shape.values_len());
+    /// As [`Shape::keys_len`], or `None` where that overflows.
+    pub(super) fn keys(self) -> Option<usize> {
+        self.head_dim.checked_mul(self.padded_block()?)
     }
 
-    fn export_block(&self, shape: Shape, block: usize, out: &mut Vec<u8>) {
-        let mut append = |data: &[E], n: usize| {
-            out.extend_from_slice(bytes_of(&data[block * n..(block + 1) * n]));
-        };
-        append(&self.keys, shape.kv_heads * shape.keys_len());
-        append(&self.values, shape.kv_heads * shape.values_len());
+    /// As [`Shape::values_len`], or `None` where that overflows.
+    pub(super) fn values(self) -> Option<usize> {
+        self.head_dim
+            .checked_next_multiple_of(LANES)?
+            .checked_mul(self.block_size)
     }
 
-    fn import_block(&mut self, shape: Shape, block: usize, bytes: &[u8]) {
-        let (keys, values) = (
-            shape.kv_heads * shape.keys_len(),
-            shape.kv_heads * shape.values_len(),
-        );
-        let (key_bytes, value_bytes) = bytes.split_at(keys * size_of::<E>());
-        bytes_of_mut(&mut self.keys[block * keys..][..keys]).copy_from_slice(key_bytes);
-        bytes_of_mut(&mut self.values[block * values..][..values]).copy_from_slice(value_bytes);
-    }
-
-    fn bytes(&self) -> usize {
-        (self.keys.len() + self.values.len()) * size_of::<E>()
+    /// `n` for every head of every block, or `None` where that overflows.
+    pub(super) fn of_all_tiles(self, n: usize) -> Option<usize> {
+        self.blocks.checked_mul(self.kv_heads)?.checked_mul(n)
     }
 }
 
@@ -140,10 +165,15 @@ impl KvLayer {
         if sizes.contains(&0) {
             return Err(KernelError::Empty { what: what() });
         }
-        let bytes = sizes
+        // No type takes more than 4 bytes a value, and there are two values.
+        if sizes
             .iter()
-            .try_fold(2 * dtype.bytes(), |n, size| n.checked_mul(*size))
-            .ok_or_else(|| KernelError::TooLarge { what: what() })?;
+            .try_fold(8, |n: usize, size| n.checked_mul(*size))
+            .is_none()
+        {
+            return Err(KernelError::TooLarge { what: what() });
+        }
+        let bytes = blocks * block_size * kv_heads * 2 * dtype.bytes_for(head_dim);
         let shape = Shape {
             blocks,
             block_size,
@@ -151,8 +181,9 @@ impl KvLayer {
             head_dim,
         };
         let data = match dtype {
-            KvDType::F32 => Blocks::new(shape).map(Data::F32),
-            KvDType::F16 => Blocks::new(shape).map(Data::F16),
+            KvDType::F32 => PlainBlocks::new(shape).map(Data::F32),
+            KvDType::F16 => PlainBlocks::new(shape).map(Data::F16),
+            KvDType::Q8_0 => Int8Blocks::new(shape).map(Data::Q8_0),
         };
         let data = data.ok_or_else(|| KernelError::OutOfMemory {
             what: what(),
@@ -187,28 +218,16 @@ impl KvLayer {
             );
         }
         let shape = self.shape;
-        match &mut self.data {
-            Data::F32(blocks) => simd::run(
-                cpu_tier(),
-                Write {
-                    blocks,
-                    shape,
-                    slots,
-                    k,
-                    v,
-                },
-            ),
-            Data::F16(blocks) => simd::run(
-                cpu_tier(),
-                Write {
-                    blocks,
-                    shape,
-                    slots,
-                    k,
-                    v,
-                },
-            ),
-        }
+        with_blocks!(&mut self.data, blocks => simd::run(
+            cpu_tier(),
+            Write {
+                blocks,
+                shape,
+                slots,
+                k,
+                v,
+            },
+        ));
     }
 
     /// Copies all tokens of a block to another block.
@@ -222,9 +241,10 @@ impl KvLayer {
             "copy_block: {from} to {to} of {}",
             self.shape.blocks
         );
-        match &mut self.data {
-            Data::F32(blocks) => blocks.copy_block(self.shape, from, to),
-            Data::F16(blocks) => blocks.copy_block(self.shape, from, to),
+        let blocks = self.shape.blocks;
+        for part in self.parts_mut() {
+            let n = part.len() / blocks;
+            part.copy_within(from * n..(from + 1) * n, to * n);
         }
     }
 
@@ -240,9 +260,9 @@ impl KvLayer {
     /// If there is no such block.
     pub fn export_block(&self, block: u32, out: &mut Vec<u8>) {
         self.check_block(block);
-        match &self.data {
-            Data::F32(blocks) => blocks.export_block(self.shape, block as usize, out),
-            Data::F16(blocks) => blocks.export_block(self.shape, block as usize, out),
+        for part in self.parts() {
+            let n = part.len() / self.shape.blocks;
+            out.extend_from_slice(&part[block as usize * n..][..n]);
         }
     }
 
@@ -257,9 +277,13 @@ impl KvLayer {
             self.block_bytes(),
             "import_block: bytes of a block"
         );
-        match &mut self.data {
-            Data::F32(blocks) => blocks.import_block(self.shape, block as usize, bytes),
-            Data::F16(blocks) => blocks.import_block(self.shape, block as usize, bytes),
+        let blocks = self.shape.blocks;
+        let mut rest = bytes;
+        for part in self.parts_mut() {
+            let n = part.len() / blocks;
+            let (bytes, behind) = rest.split_at(n);
+            part[block as usize * n..][..n].copy_from_slice(bytes);
+            rest = behind;
         }
     }
 
@@ -273,10 +297,7 @@ impl KvLayer {
 
     /// The bytes that the layer takes.
     pub fn memory_bytes(&self) -> usize {
-        match &self.data {
-            Data::F32(blocks) => blocks.bytes(),
-            Data::F16(blocks) => blocks.bytes(),
-        }
+        self.parts().iter().map(|part| part.len()).sum()
     }
 
     /// Blocks.
@@ -306,71 +327,45 @@ impl KvLayer {
     pub(super) fn data(&self) -> &Data {
         &self.data
     }
+
+    fn parts(&self) -> [&[u8]; 4] {
+        with_blocks!(&self.data, blocks => blocks.parts())
+    }
+
+    fn parts_mut(&mut self) -> [&mut [u8]; 4] {
+        with_blocks!(&mut self.data, blocks => blocks.parts_mut())
+    }
 }
 
-struct Write<'a, E: Element> {
-    blocks: &'a mut Blocks<E>,
+struct Write<'a, B: Store> {
+    blocks: &'a mut B,
     shape: Shape,
     slots: &'a [u32],
     k: &'a [f32],
     v: &'a [f32],
 }
 
-impl<E: Element> Kernel for Write<'_, E> {
+impl<B: Store> Kernel for Write<'_, B> {
     type Output = ();
 
     #[inline(always)]
     fn run<S: Simd>(self, s: S) {
-        let Write {
-            blocks,
-            shape,
-            slots,
-            k,
-            v,
-        } = self;
+        let shape = self.shape;
         let Shape {
             block_size,
             kv_heads,
             head_dim,
             ..
         } = shape;
-        let heads = k.chunks_exact(head_dim).zip(v.chunks_exact(head_dim));
+        let heads = self
+            .k
+            .chunks_exact(head_dim)
+            .zip(self.v.chunks_exact(head_dim));
         for (i, (k, v)) in heads.enumerate() {
-            let slot = slots[i / kv_heads] as usize;
+            let slot = self.slots[i / kv_heads] as usize;
             let tile = slot / block_size * kv_heads + i % kv_heads;
-            let offset = slot % block_size;
-            let keys = &mut blocks.keys[tile * shape.keys_len()..][..shape.keys_len()];
-            write_key(s, k, keys, shape.key_stride(), offset);
-            let stride = shape.value_stride();
-            let values =
-                &mut blocks.values[tile * shape.values_len() + offset * stride..][..stride];
-            write_value(s, v, values);
+            self.blocks
+                .write(s, shape, tile, slot % block_size, k, v);
         }
-    }
-}
-
-/// Writes a key to column `offset` of a transposed tile.
-#[inline(always)]
-pub(super) fn write_key<S: Simd, E: Element>(
-    s: S,
-    k: &[f32],
-    tile: &mut [E],
-    stride: usize,
-    offset: usize,
-) {
-    for (k, rows) in k.chunks(LANES).zip(tile.chunks_mut(stride * LANES)) {
-        let mut lanes = [E::zeroed(); LANES];
-        E::store(s, load_part(s, k, 0.0), &mut lanes);
-        for (row, lane) in rows.chunks_exact_mut(stride).zip(lanes) {
-            row[offset] = lane;
-        }
-    }
-}
-
-/// Writes a value to its row of whole vectors.
-#[inline(always)]
-pub(super) fn write_value<S: Simd, E: Element>(s: S, v: &[f32], row: &mut [E]) {
-    for (v, out) in v.chunks(LANES).zip(row.as_chunks_mut().0) {
-        E::store(s, load_part(s, v, 0.0), out);
     }
 }

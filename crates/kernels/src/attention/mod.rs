@@ -2,20 +2,23 @@
 //! paging: Kwon et al. 2023).
 
 mod cache;
-mod element;
 mod heads;
+mod int8;
+mod plain;
+mod store;
 #[cfg(test)]
 mod tests;
 
-pub use cache::{KvDType, KvLayer};
+pub use cache::{KvDType, KvLayer, UnknownKvDType};
 
 use std::ops::Range;
 
 use crate::pool::SharedMut;
 use crate::{Pool, Tier, cpu_tier, simd};
-use cache::{Blocks, Data, Shape};
-use element::Element;
-use heads::{Context, Gather, Heads, Query};
+use cache::{Data, Shape, with_blocks};
+use heads::{Context, Gather, Heads, MOST_QUERIES, Query};
+use plain::PlainBlocks;
+use store::Store;
 
 /// Consecutive positions of one sequence in a batch.
 #[derive(Debug, Clone)]
@@ -82,42 +85,19 @@ fn attention_on(
             );
         }
     }
-    match kv.data() {
-        Data::F32(blocks) => paged(
-            tier,
-            pool,
-            q,
-            num_heads,
-            blocks,
-            kv.shape(),
-            spans,
-            scale,
-            out,
-        ),
-        Data::F16(blocks) => paged(
-            tier,
-            pool,
-            q,
-            num_heads,
-            blocks,
-            kv.shape(),
-            spans,
-            scale,
-            out,
-        ),
-    }
+    let shape = kv.shape();
+    with_blocks!(kv.data(), blocks => {
+        paged(tier, pool, q, num_heads, blocks, shape, spans, scale, out);
+    });
 }
 
-/// Queries that a task computes: they share every key and value that is loaded.
-const TASK_QUERIES: usize = 16;
-
 #[allow(clippy::too_many_arguments)]
-fn paged<E: Element>(
+fn paged<B: Store>(
     tier: Tier,
     pool: &Pool,
     q: &[f32],
     num_heads: usize,
-    blocks: &Blocks<E>,
+    blocks: &B,
     shape: Shape,
     spans: &[AttentionSpan],
     scale: f32,
@@ -127,7 +107,7 @@ fn paged<E: Element>(
         kv_heads, head_dim, ..
     } = shape;
     let (width, group) = (num_heads * head_dim, num_heads / kv_heads);
-    let rows_per_task = (TASK_QUERIES / group).max(1);
+    let rows_per_task = (MOST_QUERIES / group).max(1);
     let chunks = |span: &AttentionSpan| span.rows.len().div_ceil(rows_per_task);
     let total: usize = spans.iter().map(chunks).sum();
     // Heads that share keys are computed together unless that leaves threads without work.
@@ -157,10 +137,10 @@ fn paged<E: Element>(
             table: span.block_table,
             head: head / parts,
         };
-        let mut queries = [Query::default(); TASK_QUERIES];
+        let mut queries = [Query::default(); MOST_QUERIES];
         // More heads than that on the same keys are computed in several rounds.
-        for heads in (0..part).step_by(TASK_QUERIES) {
-            let heads = heads..part.min(heads + TASK_QUERIES);
+        for heads in (0..part).step_by(MOST_QUERIES) {
+            let heads = heads..part.min(heads + MOST_QUERIES);
             let count = rows * heads.len();
             for (i, query) in queries[..count].iter_mut().enumerate() {
                 let (row, h) = (
@@ -247,7 +227,7 @@ fn full_on(
         };
         let at = span.start * width + head * head_dim;
         let mut blocks =
-            Blocks::new(shape).expect("memory for a copy of keys and values that are in memory");
+            PlainBlocks::<f32>::new(shape).expect("memory for a copy of keys and values that are in memory");
         simd::run(
             tier,
             Gather {
@@ -265,9 +245,9 @@ fn full_on(
             table: &[0],
             head: 0,
         };
-        let mut queries = [Query::default(); TASK_QUERIES];
-        for first in (0..span.len()).step_by(TASK_QUERIES) {
-            let count = TASK_QUERIES.min(span.len() - first);
+        let mut queries = [Query::default(); MOST_QUERIES];
+        for first in (0..span.len()).step_by(MOST_QUERIES) {
+            let count = MOST_QUERIES.min(span.len() - first);
             for (i, query) in queries[..count].iter_mut().enumerate() {
                 *query = Query {
                     at: at + (first + i) * width,

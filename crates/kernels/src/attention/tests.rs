@@ -28,6 +28,28 @@ fn plain(q: &[f32], keys: &[&[f32]], values: &[&[f32]], scale: f32) -> Vec<f32> 
         .collect()
 }
 
+/// What the values of a head are once they were stored.
+fn round(dtype: KvDType, head: &mut [f32]) {
+    match dtype {
+        KvDType::F32 => {}
+        KvDType::F16 => {
+            for x in head {
+                *x = half::f16::from_f32(*x).to_f32();
+            }
+        }
+        KvDType::Q8_0 => {
+            for group in head.chunks_mut(32) {
+                let largest = group.iter().fold(0.0, |m: f32, x| m.max(x.abs()));
+                let scale = half::f16::from_f32(largest / 127.0).to_f32();
+                let inverse = 1.0 / scale;
+                for x in group {
+                    *x = (*x * inverse).round_ties_even().clamp(-127.0, 127.0) * scale;
+                }
+            }
+        }
+    }
+}
+
 /// Some sequences in a cache whose blocks are dealt out in a random order, the free ones full of NaN.
 struct Scene {
     heads: usize,
@@ -61,13 +83,14 @@ fn scene(
         let slots: Vec<u32> = (0..len)
             .map(|p| table[p / block_size] * block_size as u32 + (p % block_size) as u32)
             .collect();
-        let round = |x: f32| match dtype {
-            KvDType::F32 => x,
-            KvDType::F16 => half::f16::from_f32(x).to_f32(),
-        };
-        let k: Vec<f32> = random.normals(len * row).into_iter().map(round).collect();
-        let v: Vec<f32> = random.normals(len * row).into_iter().map(round).collect();
+        let (mut k, mut v) = (random.normals(len * row), random.normals(len * row));
         kv.write(&slots, &k, &v);
+        for head in k
+            .chunks_mut(head_dim)
+            .chain(v.chunks_mut(head_dim))
+        {
+            round(dtype, head);
+        }
         sequences.push((k, v, table));
     }
     Scene {
@@ -96,10 +119,12 @@ fn every_tier_agrees_with_a_plain_computation() {
         for (block_size, dtype) in [
             (16, KvDType::F32),
             (16, KvDType::F16),
+            (16, KvDType::Q8_0),
             (5, KvDType::F32),
             (40, KvDType::F16),
+            (150, KvDType::Q8_0),
         ] {
-            let scene = scene(&mut random, dtype, block_size, shape, &[1, 50, 17]);
+            let scene = scene(&mut random, dtype, block_size, shape, &[1, 170, 17]);
             let [heads, kv_heads, head_dim] = shape;
             let (width, row) = (heads * head_dim, kv_heads * head_dim);
             // The last rows of each sequence: all, 7 and 1.
@@ -143,8 +168,9 @@ fn a_row_does_not_depend_on_how_spans_are_cut() {
     let (one, many) = (Pool::new(1), Pool::new(3));
     let mut random = Random::new(21);
     for shape in SHAPES {
-        for dtype in [KvDType::F32, KvDType::F16] {
-            let scene = scene(&mut random, dtype, 16, shape, &[75, 33]);
+        for dtype in KvDType::ALL {
+            let block_size = [16, 7, 70][random.below(3)];
+            let scene = scene(&mut random, dtype, block_size, shape, &[75, 33]);
             let width = scene.heads * scene.head_dim;
             let q = random.normals((75 + 33) * width);
             let [(_, _, a), (_, _, b)] = &scene.sequences[..] else {
@@ -220,11 +246,53 @@ fn a_later_value_that_is_not_a_number_does_not_reach_back() {
     }
 }
 
+/// A weighted mean of values cannot be off by more than they are, and a score by what a key's error makes of the query.
+#[test]
+fn a_cache_of_8_bits_stays_within_its_bound() {
+    let pool = Pool::new(2);
+    let mut random = Random::new(25);
+    let (heads, kv_heads, head_dim, len, scale) = (4, 2, 64, 200, 0.125);
+    let row = kv_heads * head_dim;
+    let (k, v) = (random.normals(len * row), random.normals(len * row));
+    let q = random.normals(heads * head_dim);
+    let table: Vec<u32> = (0..13).collect();
+    let slots: Vec<u32> = (0..len as u32).collect();
+    let [exact, rounded] = [KvDType::F32, KvDType::Q8_0].map(|dtype| {
+        let mut kv = KvLayer::new(13, 16, kv_heads, head_dim, dtype).unwrap();
+        kv.write(&slots, &k, &v);
+        let mut out = vec![0.0; q.len()];
+        let spans = [AttentionSpan {
+            rows: 0..1,
+            first_position: len - 1,
+            block_table: &table,
+        }];
+        attention(&pool, &q, heads, &kv, &spans, scale, &mut out);
+        out
+    });
+    // Half a step of the largest magnitude's 127th, and the scale's own rounding to 11 bits.
+    let step = |x: &[f32]| x.iter().fold(0.0, |m: f32, x| m.max(x.abs())) * (0.5 / 127.0 + 0.0005);
+    for (h, q) in q.chunks_exact(head_dim).enumerate() {
+        let size: f32 = q.iter().map(|x| x.abs()).sum();
+        // Weights change by at most e to the power of twice a score's error.
+        let weights = (2.0 * size * step(&k) * scale).exp() - 1.0;
+        let largest = v.iter().fold(0.0, |m: f32, x| m.max(x.abs()));
+        let bound = step(&v) + weights * largest;
+        let at = h * head_dim..(h + 1) * head_dim;
+        let mut worst = 0.0f32;
+        for (a, b) in exact[at.clone()].iter().zip(&rounded[at]) {
+            worst = worst.max((a - b).abs());
+        }
+        assert!(worst > 0.0 && worst <= bound, "{worst}, bound {bound}");
+        // Errors of both signs cancel: in practice they are a small part of that.
+        assert!(worst < 0.02, "{worst}");
+    }
+}
+
 #[test]
 fn blocks_are_copied_whole() {
     let pool = Pool::new(1);
     let mut random = Random::new(22);
-    for dtype in [KvDType::F32, KvDType::F16] {
+    for dtype in KvDType::ALL {
         let mut kv = KvLayer::new(4, 8, 2, 24, dtype).unwrap();
         kv.write(
             &(8..16).collect::<Vec<u32>>(),
@@ -251,7 +319,7 @@ fn blocks_are_copied_whole() {
 #[test]
 fn an_exported_block_comes_back_elsewhere() {
     let mut random = Random::new(24);
-    for dtype in [KvDType::F32, KvDType::F16] {
+    for dtype in KvDType::ALL {
         let layer = || KvLayer::new(3, 5, 2, 24, dtype).unwrap();
         let (mut kv, mut other) = (layer(), layer());
         let slots: Vec<u32> = (0..15).collect();

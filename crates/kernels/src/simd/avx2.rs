@@ -80,6 +80,8 @@ impl Simd for Avx2 {
     const WIDE: bool = false;
 
     methods! {
+        fn prefetch(line: *const [u8; 64]) -> () = _mm_prefetch::<_MM_HINT_T0>(line.cast());
+
         fn splat(x: f32) -> [__m256; 2] = [_mm256_set1_ps(x); 2];
         fn load(x: &[f32; LANES]) -> [__m256; 2] =
             [_mm256_loadu_ps(x.as_ptr()), _mm256_loadu_ps(x.as_ptr().add(8))];

@@ -28,6 +28,11 @@ pub(crate) trait Simd: Copy + Send + Sync + 'static {
 
     /// Whether there are registers for large tiles: 32 of 16 lanes, as against 16 of 8 lanes.
     const WIDE: bool;
+    /// Whether there are registers for tiles of two.
+    const PAIRS: bool = true;
+
+    /// Asks for a line that is needed soon, wherever the pointer points: it is never read.
+    fn prefetch(self, line: *const [u8; 64]);
 
     fn splat(self, x: f32) -> Self::F;
     fn load(self, x: &[f32; LANES]) -> Self::F;
@@ -125,6 +130,9 @@ pub(crate) fn run<K: Kernel>(tier: Tier, kernel: K) -> K::Output {
 /// The first 16 values of `x` and, where there are fewer, `fill`.
 #[inline(always)]
 pub(crate) fn load_part<S: Simd>(s: S, x: &[f32], fill: f32) -> S::F {
+    if let Ok(x) = <&[f32; LANES]>::try_from(x) {
+        return s.load(x);
+    }
     let mut lanes = [fill; LANES];
     lanes[..x.len()].copy_from_slice(x);
     s.load(&lanes)
@@ -133,6 +141,9 @@ pub(crate) fn load_part<S: Simd>(s: S, x: &[f32], fill: f32) -> S::F {
 /// Writes the first lanes to all of `out`, which has at most 16.
 #[inline(always)]
 pub(crate) fn store_part<S: Simd>(s: S, v: S::F, out: &mut [f32]) {
+    if let Ok(out) = <&mut [f32; LANES]>::try_from(&mut *out) {
+        return s.store(v, out);
+    }
     let mut lanes = [0.0; LANES];
     s.store(v, &mut lanes);
     out.copy_from_slice(&lanes[..out.len()]);

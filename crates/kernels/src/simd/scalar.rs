@@ -16,6 +16,10 @@ impl Simd for Scalar {
     type I = [i32; LANES];
 
     const WIDE: bool = false;
+    const PAIRS: bool = false;
+
+    #[inline(always)]
+    fn prefetch(self, _line: *const [u8; 64]) {}
 
     #[inline(always)]
     fn splat(self, x: f32) -> Self::F {
@@ -175,7 +179,8 @@ impl Simd for Scalar {
     fn dot_u7(self, acc: Self::I, w: Self::I, a: Self::I) -> Self::I {
         self.dot_u8(acc, w, a)
     }
-    #[inline(always)]
+    // A call, unlike the rest: where each of a block's products is spelled out, compilers take minutes for them.
+    #[inline(never)]
     fn dot_u8(self, acc: Self::I, w: Self::I, a: Self::I) -> Self::I {
         std::array::from_fn(|i| {
             let products = w[i].to_le_bytes().into_iter().zip(a[i].to_le_bytes());

@@ -122,10 +122,11 @@ pub(super) fn of_text(
     let sizes = Sizes::of(checkpoint);
     let weights = weights(checkpoint, options, true);
     let scratch = sizes.step(config.max_batch_tokens as u64, config.max_sequences as u64);
-    let per_token = (2 * config.kv_dtype.bytes() as u64)
+    // Widths beyond 32 bits are refused when the model is loaded.
+    let head_dim = sizes.head_dim.min(u64::from(u32::MAX)) as usize;
+    let per_token = (2 * config.kv_dtype.bytes_for(head_dim) as u64)
         .saturating_mul(sizes.layers)
-        .saturating_mul(sizes.kv_heads)
-        .saturating_mul(sizes.head_dim);
+        .saturating_mul(sizes.kv_heads);
     // Contexts are whole blocks.
     let block = config.block_size.max(1) as u64;
     let context = per_token.saturating_mul(sizes.context.div_ceil(block).saturating_mul(block));
