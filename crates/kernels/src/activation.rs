@@ -25,7 +25,7 @@ pub fn gelu_tanh(pool: &Pool, x: &mut [f32]) {
     map(cpu_tier(), pool, x, GeluTanh);
 }
 
-fn silu_mul_on(tier: Tier, pool: &Pool, gate: &mut [f32], up: &[f32]) {
+pub(crate) fn silu_mul_on(tier: Tier, pool: &Pool, gate: &mut [f32], up: &[f32]) {
     assert_eq!(gate.len(), up.len(), "silu_mul: lengths differ");
     for_each_row(pool, gate, CHUNK, |i, gate| {
         let up = &up[i * CHUNK..][..gate.len()];
@@ -55,8 +55,9 @@ impl Kernel for SiluMul<'_> {
     }
 }
 
+/// `silu(gate) * up`.
 #[inline(always)]
-fn silu_times<S: Simd>(s: S, gate: S::F, up: S::F) -> S::F {
+pub(crate) fn silu_times<S: Simd>(s: S, gate: S::F, up: S::F) -> S::F {
     s.mul(s.mul(gate, math::sigmoid(s, gate)), up)
 }
 

@@ -33,7 +33,9 @@ pub use dequantize::dequantize;
 pub use dtype::DType;
 pub use elementwise::{add, add_bias};
 pub use error::KernelError;
-pub use matrix::{Activations, Matrix, Precision, matmul};
+pub use matrix::{
+    Activations, Inputs, Matrix, Precision, Product, matmul, matmul_add, matmul_each, matmul_silu_mul,
+};
 pub use norm::{layer_norm, rms_norm};
 pub use pool::Pool;
 pub use rope::{Rope, RopeStyle};

@@ -22,7 +22,7 @@ pub fn layer_norm(pool: &Pool, x: &[f32], weight: &[f32], bias: &[f32], eps: f32
     layer_norm_on(cpu_tier(), pool, x, weight, bias, eps, out);
 }
 
-fn rms_norm_on(tier: Tier, pool: &Pool, x: &[f32], weight: &[f32], eps: f32, out: &mut [f32]) {
+pub(crate) fn rms_norm_on(tier: Tier, pool: &Pool, x: &[f32], weight: &[f32], eps: f32, out: &mut [f32]) {
     check(x, weight, out);
     for_each_row(pool, out, weight.len(), |row, out| {
         let x = &x[row * weight.len()..][..weight.len()];
@@ -74,11 +74,17 @@ fn check(x: &[f32], weight: &[f32], out: &[f32]) {
         out.len(),
         "norm: input and output differ in length"
     );
+    if !x.is_empty() {
+        check_rows(x, weight.len(), "norm");
+    }
+}
+
+/// Checks that `x` consists of rows of `cols` values.
+pub(crate) fn check_rows(x: &[f32], cols: usize, what: &str) {
     assert!(
-        x.is_empty() || (!weight.is_empty() && x.len().is_multiple_of(weight.len())),
-        "norm: {} values are not rows of {}",
-        x.len(),
-        weight.len()
+        cols > 0 && x.len().is_multiple_of(cols),
+        "{what}: {} values are not rows of {cols}",
+        x.len()
     );
 }
 
@@ -115,11 +121,12 @@ fn term<S: Simd, const SQUARES: bool>(s: S, x: S::F, mean: S::F) -> S::F {
     if SQUARES { s.mul(d, d) } else { d }
 }
 
-struct RmsNorm<'a> {
-    x: &'a [f32],
-    weight: &'a [f32],
-    eps: f32,
-    out: &'a mut [f32],
+/// The norm of a row.
+pub(crate) struct RmsNorm<'a> {
+    pub(crate) x: &'a [f32],
+    pub(crate) weight: &'a [f32],
+    pub(crate) eps: f32,
+    pub(crate) out: &'a mut [f32],
 }
 
 impl Kernel for RmsNorm<'_> {

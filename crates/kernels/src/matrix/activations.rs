@@ -2,10 +2,12 @@
 
 use std::sync::{PoisonError, RwLock};
 
-use super::quantized::Quantized;
+use super::Matrix;
+use super::quantized::{Quantized, Source};
+use crate::norm::{RmsNorm, check_rows};
 use crate::pool::for_each_row;
-use crate::simd::LANES;
-use crate::{Pool, Tier};
+use crate::simd::{self, LANES};
+use crate::{Pool, Tier, cpu_tier};
 
 /// The inputs of one or several products, loaded once.
 ///
@@ -13,9 +15,11 @@ use crate::{Pool, Tier};
 #[derive(Default)]
 pub struct Activations {
     values: Vec<f32>,
+    /// Whether `values` are those that are loaded now.
+    has_values: bool,
     rows: usize,
     cols: usize,
-    /// The rows in 8 bits, made when a product first asks for them.
+    /// The rows in 8 bits, made when a product first asks for them, or loaded so.
     quantized: RwLock<Lazy>,
 }
 
@@ -26,29 +30,124 @@ struct Lazy {
     rows: Quantized,
 }
 
+/// In which form some matrices take activations.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Inputs {
+    float: bool,
+    int8: bool,
+}
+
+impl Inputs {
+    /// What all of these matrices together take.
+    pub fn of<'a>(matrices: impl IntoIterator<Item = &'a Matrix>) -> Inputs {
+        let mut inputs = Inputs {
+            float: false,
+            int8: false,
+        };
+        for matrix in matrices {
+            inputs.int8 |= matrix.takes_int8();
+            inputs.float |= !matrix.takes_int8();
+        }
+        inputs
+    }
+}
+
 impl Activations {
-    /// Takes over `x` (`[T, cols]`).
+    /// Takes over `x` (`[T, cols]`) for products with any matrix.
     ///
     /// # Panics
     /// If `x` does not consist of whole rows.
     pub fn load(&mut self, pool: &Pool, x: &[f32], cols: usize) {
-        assert!(
-            cols > 0 && x.len().is_multiple_of(cols),
-            "activations: {} values are not rows of {cols}",
-            x.len()
-        );
-        let quantized = self
-            .quantized
-            .get_mut()
-            .unwrap_or_else(PoisonError::into_inner);
-        quantized.fresh = false;
+        self.begin(x, cols);
+        self.load_values(pool, |row, out| {
+            out.copy_from_slice(&x[row * cols..][..cols]);
+        });
+    }
+
+    /// As [`Activations::load`], for products with the matrices that `inputs` was made of: where all of them take 8 bits,
+    /// `x` is quantized as it is read.
+    ///
+    /// # Panics
+    /// If `x` does not consist of whole rows. Products with other matrices may panic.
+    pub fn load_for(&mut self, pool: &Pool, x: &[f32], cols: usize, inputs: Inputs) {
+        if inputs.float {
+            return self.load(pool, x, cols);
+        }
+        self.begin(x, cols);
+        self.load_quantized(cpu_tier(), pool, Source::Rows { x, stride: cols });
+    }
+
+    /// As [`Activations::load_for`], of what [`crate::rms_norm`] makes of `x` (`[T, n]`, `n = weight.len()`).
+    ///
+    /// # Panics
+    /// As [`Activations::load_for`].
+    pub fn load_rms_norm(
+        &mut self,
+        pool: &Pool,
+        x: &[f32],
+        weight: &[f32],
+        eps: f32,
+        inputs: Inputs,
+    ) {
+        self.load_rms_norm_on(cpu_tier(), pool, x, weight, eps, inputs);
+    }
+
+    pub(super) fn load_rms_norm_on(
+        &mut self,
+        tier: Tier,
+        pool: &Pool,
+        x: &[f32],
+        weight: &[f32],
+        eps: f32,
+        inputs: Inputs,
+    ) {
+        let cols = weight.len();
+        self.begin(x, cols);
+        if inputs.float {
+            self.load_values(pool, |row, out| {
+                let x = &x[row * cols..][..cols];
+                let norm = RmsNorm {
+                    x,
+                    weight,
+                    eps,
+                    out,
+                };
+                simd::run(tier, norm);
+            });
+        } else {
+            self.load_quantized(tier, pool, Source::RmsNorm { x, weight, eps });
+        }
+    }
+
+    fn begin(&mut self, x: &[f32], cols: usize) {
+        check_rows(x, cols, "activations");
         (self.rows, self.cols) = (x.len() / cols, cols);
-        let stride = self.stride();
+        self.has_values = false;
+        self.lazy().fresh = false;
+    }
+
+    fn lazy(&mut self) -> &mut Lazy {
+        self.quantized
+            .get_mut()
+            .unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// `row(t, out)` writes row `t`.
+    fn load_values(&mut self, pool: &Pool, row: impl Fn(usize, &mut [f32]) + Sync) {
+        let (cols, stride) = (self.cols, self.stride());
         self.values.resize(self.rows * stride, 0.0);
-        for_each_row(pool, &mut self.values, stride, |row, out| {
-            out[..cols].copy_from_slice(&x[row * cols..][..cols]);
+        for_each_row(pool, &mut self.values, stride, |t, out| {
+            row(t, &mut out[..cols]);
             out[cols..].fill(0.0);
         });
+        self.has_values = true;
+    }
+
+    fn load_quantized(&mut self, tier: Tier, pool: &Pool, source: Source) {
+        let (cols, rows) = (self.cols, self.rows);
+        let lazy = self.lazy();
+        lazy.rows.fill(tier, pool, cols, rows, source);
+        lazy.fresh = true;
     }
 
     /// The number of rows.
@@ -68,7 +167,14 @@ impl Activations {
     }
 
     /// The rows, padded with zeros to [`Activations::stride`].
+    ///
+    /// # Panics
+    /// If they were loaded for matrices that take 8 bits.
     pub(super) fn values(&self) -> &[f32] {
+        assert!(
+            self.has_values,
+            "the activations were loaded for other matrices"
+        );
         &self.values
     }
 
@@ -93,14 +199,9 @@ impl Activations {
                 .write()
                 .unwrap_or_else(PoisonError::into_inner);
             if !guard.fresh {
-                guard.rows.fill(
-                    tier,
-                    pool,
-                    &self.values,
-                    self.stride(),
-                    self.cols,
-                    self.rows,
-                );
+                let (x, stride) = (self.values(), self.stride());
+                let source = Source::Rows { x, stride };
+                guard.rows.fill(tier, pool, self.cols, self.rows, source);
                 guard.fresh = true;
             }
         }

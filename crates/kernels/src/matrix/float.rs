@@ -4,6 +4,7 @@
 //! activations, four by six at a time. A result is 16 sums, one a lane, over the columns in their order, folded at the end:
 //! the same whatever else is computed beside it.
 
+use super::packed::Finish;
 use super::tile;
 use crate::pool::SharedMut;
 use crate::simd::{self, Kernel, LANES, Simd};
@@ -30,6 +31,8 @@ pub(super) struct FloatProduct<'a> {
     pub x: &'a [f32],
     pub stride: usize,
     pub tokens: usize,
+    /// To be stored or added.
+    pub finish: Finish<'a>,
 }
 
 impl FloatProduct<'_> {
@@ -85,7 +88,17 @@ impl Kernel for Rows<'_> {
 
     #[inline(always)]
     fn run<S: Simd>(self, s: S) {
-        let FloatProduct { rows, tokens, .. } = *self.product;
+        let FloatProduct {
+            rows,
+            tokens,
+            finish,
+            ..
+        } = *self.product;
+        let (bias, add) = match finish {
+            Finish::Store(bias) => (bias, false),
+            Finish::Add(bias) => (bias, true),
+            Finish::Gate(_) => unreachable!("gates are packed; this is a bug"),
+        };
         let (tile, sums) = self.scratch.split_at_mut(TILE_ROWS * TILE_STRIDE);
         let sums = sums.as_chunks_mut::<LANES>().0.as_chunks_mut::<ROWS>().0;
         for token in (0..tokens).step_by(TOKENS) {
@@ -104,8 +117,13 @@ impl Kernel for Rows<'_> {
                         // SAFETY: these rows belong to this task alone.
                         let out =
                             unsafe { self.out.range((token + t) * rows + row + first, count) };
-                        for (out, sum) in out.iter_mut().zip(sums) {
-                            *out = s.sum(s.load(sum));
+                        let bias = bias.map(|bias| &bias[row + first..]);
+                        for (i, (out, sum)) in out.iter_mut().zip(sums).enumerate() {
+                            let mut sum = s.sum(s.load(sum));
+                            if let Some(bias) = bias {
+                                sum += bias[i];
+                            }
+                            *out = if add { *out + sum } else { sum };
                         }
                     }
                 }

@@ -8,11 +8,13 @@ mod quantized;
 mod tests;
 mod tile;
 
-pub use activations::Activations;
+pub use activations::{Activations, Inputs};
 
+use crate::activation::silu_mul_on;
+use crate::pool::SharedMut;
 use crate::{Bytes, DType, KernelError, Pool, Tier, cpu_tier, dequantize};
 use float::FloatProduct;
-use packed::Packed;
+use packed::{Finish, Packed, PackedProduct};
 
 /// How exactly a quantized matrix is multiplied.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -94,6 +96,18 @@ impl Matrix {
         })
     }
 
+    fn packed(&self) -> Option<&Packed> {
+        match &self.weights {
+            Weights::Packed(packed) => Some(packed),
+            Weights::Stored(_) => None,
+        }
+    }
+
+    /// Whether products are made with activations in 8 bits.
+    pub fn takes_int8(&self) -> bool {
+        self.packed().is_some()
+    }
+
     /// The number of outputs.
     pub fn rows(&self) -> usize {
         self.rows
@@ -134,15 +148,62 @@ impl Matrix {
     }
 }
 
+/// One of several products with the same activations: `out = x weightᵀ + bias`.
+pub struct Product<'a> {
+    /// The weights.
+    pub weight: &'a Matrix,
+    /// What is added to each row, `[weight.rows()]`.
+    pub bias: Option<&'a [f32]>,
+    /// `[T, weight.rows()]`, overwritten.
+    pub out: &'a mut [f32],
+}
+
 /// `out = x wᵀ`: `out` (`[T, w.rows()]`) is overwritten. Row `t` of it depends bit for bit on row `t` of `x` only.
 ///
 /// # Panics
 /// If the shapes do not fit.
 pub fn matmul(pool: &Pool, w: &Matrix, x: &Activations, out: &mut [f32]) {
-    matmul_on(cpu_tier(), pool, w, x, out);
+    let product = Product {
+        weight: w,
+        bias: None,
+        out,
+    };
+    matmul_each_on(cpu_tier(), pool, x, [product]);
 }
 
-fn matmul_on(tier: Tier, pool: &Pool, w: &Matrix, x: &Activations, out: &mut [f32]) {
+/// Several products at once, so that threads meet once: the same as one after the other, bit for bit.
+///
+/// # Panics
+/// As [`matmul`].
+pub fn matmul_each<const N: usize>(pool: &Pool, x: &Activations, products: [Product; N]) {
+    matmul_each_on(cpu_tier(), pool, x, products);
+}
+
+/// `out += x wᵀ + bias`, as a residual stream takes a block's output.
+///
+/// # Panics
+/// As [`matmul`].
+pub fn matmul_add(pool: &Pool, w: &Matrix, bias: Option<&[f32]>, x: &Activations, out: &mut [f32]) {
+    matmul_add_on(cpu_tier(), pool, w, bias, x, out);
+}
+
+/// `out = silu(x gateᵀ) * (x upᵀ)`, the inner values of a gated MLP; `out` (`[T, gate.rows()]`) is overwritten, `spare` is
+/// room that may be used.
+///
+/// # Panics
+/// As [`matmul`], and if the matrices differ in shape.
+pub fn matmul_silu_mul(
+    pool: &Pool,
+    gate: &Matrix,
+    up: &Matrix,
+    x: &Activations,
+    out: &mut [f32],
+    spare: &mut Vec<f32>,
+) {
+    matmul_silu_mul_on(cpu_tier(), pool, gate, up, x, out, spare);
+}
+
+fn check(w: &Matrix, bias: Option<&[f32]>, x: &Activations, out: &[f32]) {
     assert_eq!(
         x.cols(),
         w.cols,
@@ -151,6 +212,80 @@ fn matmul_on(tier: Tier, pool: &Pool, w: &Matrix, x: &Activations, out: &mut [f3
         w.cols
     );
     assert_eq!(out.len(), x.rows() * w.rows, "matmul: wrong output length");
+    assert!(
+        bias.is_none_or(|bias| bias.len() == w.rows),
+        "matmul: a bias of another length than {} rows",
+        w.rows
+    );
+}
+
+fn matmul_each_on<const N: usize>(
+    tier: Tier,
+    pool: &Pool,
+    x: &Activations,
+    mut products: [Product; N],
+) {
+    for product in &products {
+        check(product.weight, product.bias, x, product.out);
+    }
+    let all_packed = products.iter().all(|p| p.weight.packed().is_some());
+    if all_packed {
+        let products = products.each_mut().map(|p| PackedProduct {
+            weight: p.weight.packed().expect("checked above; this is a bug"),
+            finish: Finish::Store(p.bias),
+            out: SharedMut::new(p.out),
+        });
+        x.with_quantized(tier, pool, |x| packed::products(tier, pool, x, &products));
+        return;
+    }
+    for Product { weight, bias, out } in products {
+        multiply(tier, pool, weight, x, Finish::Store(bias), out);
+    }
+}
+
+fn matmul_add_on(
+    tier: Tier,
+    pool: &Pool,
+    w: &Matrix,
+    bias: Option<&[f32]>,
+    x: &Activations,
+    out: &mut [f32],
+) {
+    check(w, bias, x, out);
+    multiply(tier, pool, w, x, Finish::Add(bias), out);
+}
+
+fn matmul_silu_mul_on(
+    tier: Tier,
+    pool: &Pool,
+    gate: &Matrix,
+    up: &Matrix,
+    x: &Activations,
+    out: &mut [f32],
+    spare: &mut Vec<f32>,
+) {
+    check(gate, None, x, out);
+    check(up, None, x, out);
+    match (gate.packed(), up.packed()) {
+        (Some(_), Some(up)) => multiply(tier, pool, gate, x, Finish::Gate(up), out),
+        _ => {
+            spare.resize(out.len(), 0.0);
+            multiply(tier, pool, gate, x, Finish::Store(None), out);
+            multiply(tier, pool, up, x, Finish::Store(None), spare);
+            silu_mul_on(tier, pool, out, spare);
+        }
+    }
+}
+
+/// One product, all lengths checked.
+fn multiply(
+    tier: Tier,
+    pool: &Pool,
+    w: &Matrix,
+    x: &Activations,
+    finish: Finish,
+    out: &mut [f32],
+) {
     match &w.weights {
         Weights::Stored(bytes) => {
             let product = FloatProduct {
@@ -161,13 +296,17 @@ fn matmul_on(tier: Tier, pool: &Pool, w: &Matrix, x: &Activations, out: &mut [f3
                 x: x.values(),
                 stride: x.stride(),
                 tokens: x.rows(),
+                finish,
             };
             product.run(tier, pool, out);
         }
         Weights::Packed(packed) => {
-            x.with_quantized(tier, pool, |quantized| {
-                packed.product(tier, pool, quantized, x.rows(), out)
-            });
+            let product = PackedProduct {
+                weight: packed,
+                finish,
+                out: SharedMut::new(out),
+            };
+            x.with_quantized(tier, pool, |x| packed::products(tier, pool, x, &[product]));
         }
     }
 }

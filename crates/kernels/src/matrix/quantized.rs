@@ -7,6 +7,8 @@
 use crate::Pool;
 use crate::Tier;
 use crate::pool::SharedMut;
+use crate::norm::RmsNorm;
+use crate::scratch;
 use crate::simd::{self, Kernel, LANES, Simd};
 
 /// Values that share a scale.
@@ -91,20 +93,19 @@ impl Quantized {
         })
     }
 
-    /// Replaces the content by `tokens` rows of `cols` values (whole blocks), one every `stride` values of `x`.
+    /// Replaces the content by `tokens` rows of `cols` values (whole blocks).
     pub(super) fn fill(
         &mut self,
         tier: Tier,
         pool: &Pool,
-        x: &[f32],
-        stride: usize,
         cols: usize,
         tokens: usize,
+        source: Source,
     ) {
-        assert!(cols.is_multiple_of(BLOCK) && cols <= stride && x.len() == tokens * stride);
+        assert!(cols.is_multiple_of(BLOCK));
         (self.tokens, self.row) = (tokens, cols / BLOCK);
         self.blocks.resize(tokens * self.row, QuantBlock::default());
-        let row = self.row;
+        let blocks_per_row = self.row;
         let out = SharedMut::new(&mut self.blocks);
         // A few thousand values are worth a task.
         let per_task = (16 * 1024usize)
@@ -116,27 +117,63 @@ impl Quantized {
             while first < end {
                 let n = tile_at(first, tokens);
                 // SAFETY: tasks begin at whole tiles, so a tile belongs to one task.
-                let blocks = unsafe { out.range(first * row, n * row) };
-                simd::run(
-                    tier,
-                    Quantize {
-                        x: &x[first * stride..][..n * stride],
-                        cols,
-                        tokens: n,
-                        blocks,
-                    },
-                );
+                let blocks = unsafe { out.range(first * blocks_per_row, n * blocks_per_row) };
+                for t in 0..n {
+                    scratch::with(cols, |buffer| {
+                        let x = source.row(tier, first + t, buffer);
+                        let blocks = &mut blocks[t.min(blocks_per_row * n)..];
+                        let stride = n;
+                        simd::run(tier, Quantize { x, stride, blocks });
+                    });
+                }
                 first += n;
             }
         });
     }
 }
 
-/// Quantizes the rows of a tile.
+/// What rows are made of.
+#[derive(Clone, Copy)]
+pub(super) enum Source<'a> {
+    /// They are there, one every `stride` values.
+    Rows { x: &'a [f32], stride: usize },
+    /// The norms of rows that lie one after the other.
+    RmsNorm {
+        x: &'a [f32],
+        weight: &'a [f32],
+        eps: f32,
+    },
+}
+
+impl Source<'_> {
+    /// Row `t`, of as many values as the buffer has room for.
+    fn row<'s>(&'s self, tier: Tier, t: usize, buffer: &'s mut [f32]) -> &'s [f32] {
+        let cols = buffer.len();
+        match *self {
+            Source::Rows { x, stride } => &x[t * stride..][..cols],
+            Source::RmsNorm { x, weight, eps } => {
+                let x = &x[t * cols..][..cols];
+                let out = &mut *buffer;
+                simd::run(
+                    tier,
+                    RmsNorm {
+                        x,
+                        weight,
+                        eps,
+                        out,
+                    },
+                );
+                buffer
+            }
+        }
+    }
+}
+
+/// Quantizes a row.
 struct Quantize<'a> {
     x: &'a [f32],
-    cols: usize,
-    tokens: usize,
+    /// The distance of the row's blocks.
+    stride: usize,
     blocks: &'a mut [QuantBlock],
 }
 
@@ -145,12 +182,9 @@ impl Kernel for Quantize<'_> {
 
     #[inline(always)]
     fn run<S: Simd>(self, s: S) {
-        let stride = self.x.len() / self.tokens;
-        for (t, x) in self.x.chunks_exact(stride).enumerate() {
-            let blocks = self.blocks[t..].iter_mut().step_by(self.tokens);
-            for (x, block) in x[..self.cols].as_chunks::<BLOCK>().0.iter().zip(blocks) {
-                quantize(s, x, block);
-            }
+        let blocks = self.blocks.iter_mut().step_by(self.stride);
+        for (x, block) in self.x.as_chunks::<BLOCK>().0.iter().zip(blocks) {
+            quantize(s, x, block);
         }
     }
 }
@@ -212,7 +246,8 @@ mod tests {
             let mut first: Option<Vec<(usize, [i8; 32], u32)>> = None;
             for tier in Tier::available() {
                 let mut quantized = Quantized::default();
-                quantized.fill(tier, &pool, &x, cols, cols, tokens);
+                let (x, stride) = (&x[..], cols);
+                quantized.fill(tier, &pool, cols, tokens, Source::Rows { x, stride });
                 let mut all = Vec::new();
                 for tile in quantized.tiles() {
                     for (i, block) in tile.blocks.iter().enumerate() {
@@ -249,7 +284,8 @@ mod tests {
                 let mut x = [1.0; 64];
                 x[at] = value;
                 let mut quantized = Quantized::default();
-                quantized.fill(tier, &Pool::new(1), &x, 64, 64, 1);
+                let source = Source::Rows { x: &x, stride: 64 };
+                quantized.fill(tier, &Pool::new(1), 64, 1, source);
                 let tile = quantized.tiles().next().unwrap();
                 assert!(tile.blocks[0].scale.is_nan() && tile.blocks[1].scale == 1.0 / 127.0);
             }

@@ -45,7 +45,12 @@ fn product(tier: Tier, pool: &Pool, w: &Matrix, x: &[f32]) -> Vec<f32> {
     let mut activations = Activations::default();
     activations.load(pool, x, w.cols());
     let mut out = vec![f32::NAN; x.len() / w.cols() * w.rows()];
-    matmul_on(tier, pool, w, &activations, &mut out);
+    let product = Product {
+        weight: w,
+        bias: None,
+        out: &mut out,
+    };
+    matmul_each_on(tier, pool, &activations, [product]);
     out
 }
 
@@ -174,6 +179,97 @@ fn rows_are_read_as_they_were_stored() {
                     bits(expected),
                     "{dtype} {precision:?} row {row}"
                 );
+            }
+        }
+    }
+}
+
+#[test]
+fn products_together_added_and_gated_are_those_alone() {
+    let pool = Pool::new(3);
+    let mut random = Random::new(15);
+    let kinds = [
+        (DType::Q4_0, Precision::Int8),
+        (DType::Q6_K, Precision::Int8),
+        (DType::F16, Precision::F32),
+        (DType::Q4_K, Precision::F32),
+    ];
+    let cols = 512;
+    for tier in Tier::available() {
+        for (first, second) in kinds.into_iter().flat_map(|a| kinds.map(|b| (a, b))) {
+            for (rows, tokens) in [(33, 1), (48, 30), (5, 7)] {
+                let [a, b] = [first, second].map(|(dtype, precision)| {
+                    let bytes = stored(&mut random, dtype, rows, cols);
+                    Matrix::new(&pool, dtype, rows, cols, bytes.into(), precision).unwrap()
+                });
+                let x = random.normals(tokens * cols);
+                let bias = random.normals(rows);
+                let mut activations = Activations::default();
+                activations.load(&pool, &x, cols);
+                let x = &activations;
+                let [alone_a, alone_b] = [&a, &b].map(|w| product(tier, &pool, w, &x_of(x)));
+
+                let [mut out_a, mut out_b] = [(); 2].map(|()| vec![f32::NAN; rows * tokens]);
+                let products = [(&a, None, &mut out_a), (&b, Some(&bias[..]), &mut out_b)];
+                let products = products.map(|(weight, bias, out)| Product { weight, bias, out });
+                matmul_each_on(tier, &pool, x, products);
+                let mut with_bias = alone_b.clone();
+                crate::add_bias(&mut with_bias, &bias);
+                assert_eq!(bits(&out_a), bits(&alone_a), "{tier} {first:?}");
+                assert_eq!(bits(&out_b), bits(&with_bias), "{tier} {second:?}");
+
+                let mut sum = random.normals(rows * tokens);
+                let mut expected = sum.clone();
+                crate::add(&mut expected, &with_bias);
+                matmul_add_on(tier, &pool, &b, Some(&bias), x, &mut sum);
+                assert_eq!(bits(&sum), bits(&expected), "{tier} {second:?}");
+
+                let mut expected = alone_a.clone();
+                crate::activation::silu_mul_on(tier, &pool, &mut expected, &alone_b);
+                let mut spare = Vec::new();
+                matmul_silu_mul_on(tier, &pool, &a, &b, x, &mut out_a, &mut spare);
+                assert_eq!(bits(&out_a), bits(&expected), "{tier} {first:?} {second:?}");
+            }
+        }
+    }
+}
+
+/// The rows that are loaded.
+fn x_of(x: &Activations) -> Vec<f32> {
+    let rows = x.values().chunks_exact(x.stride());
+    rows.flat_map(|row| row[..x.cols()].to_vec()).collect()
+}
+
+#[test]
+fn activations_that_are_normalized_as_they_are_loaded() {
+    let pool = Pool::new(3);
+    let mut random = Random::new(16);
+    let (rows, cols) = (20, 96);
+    for (dtype, precision) in [
+        (DType::Q8_0, Precision::Int8),
+        (DType::Q8_0, Precision::F32),
+    ] {
+        let bytes = stored(&mut random, dtype, rows, cols);
+        let w = Matrix::new(&pool, dtype, rows, cols, bytes.into(), precision).unwrap();
+        let inputs = Inputs::of([&w]);
+        for tokens in [0, 1, 13, 400] {
+            let (x, weight) = (random.normals(tokens * cols), random.normals(cols));
+            for tier in Tier::available() {
+                let mut normalized = vec![0.0; x.len()];
+                crate::norm::rms_norm_on(tier, &pool, &x, &weight, 1e-5, &mut normalized);
+                let expected = product(tier, &pool, &w, &normalized);
+                let mut activations = Activations::default();
+                activations.load_rms_norm_on(tier, &pool, &x, &weight, 1e-5, inputs);
+                let mut out = vec![f32::NAN; expected.len()];
+                multiply(
+                    tier,
+                    &pool,
+                    &w,
+                    &activations,
+                    Finish::Store(None),
+                    &mut out,
+                );
+                assert_eq!(bits(&out), bits(&expected), "{tier} {precision:?}");
             }
         }
     }

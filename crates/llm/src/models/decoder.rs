@@ -9,7 +9,7 @@
 use std::sync::Arc;
 
 use hearth_kernels::{
-    KvLayer, Matrix, Pool, Rope, RopeStyle, add, attention, matmul, rms_norm, silu_mul,
+    Inputs, KvLayer, Matrix, Pool, Rope, RopeStyle, attention, matmul, matmul_each, rms_norm,
 };
 
 use super::pooling::read_embedding;
@@ -35,6 +35,8 @@ struct Attention {
     k: Linear,
     v: Linear,
     o: Linear,
+    /// How queries, keys and values take their input.
+    inputs: Inputs,
     /// Weights of the norms over a head of queries and of keys, `[D]` each.
     qk_norm: Option<(Vec<f32>, Vec<f32>)>,
 }
@@ -61,10 +63,14 @@ impl Attention {
                 reader.linear(&name, heads * head_dim, hidden_size)
             }
         };
+        let q = qkv("attn_q", num_heads)?;
+        let k = qkv("attn_k", num_kv_heads)?;
+        let v = qkv("attn_v", num_kv_heads)?;
         Ok(Attention {
-            q: qkv("attn_q", num_heads)?,
-            k: qkv("attn_k", num_kv_heads)?,
-            v: qkv("attn_v", num_kv_heads)?,
+            inputs: Inputs::of([&q, &k, &v].map(Linear::weight)),
+            q,
+            k,
+            v,
             o: reader.linear(
                 &format!("{layer}.attn_output"),
                 hidden_size,
@@ -81,14 +87,25 @@ impl Attention {
         })
     }
 
-    /// `s.y`, `[T, hidden_size]`, to `s.attended`, `[T, H * D]`, before the output projection.
-    fn attend(&self, model: &Decoder, batch: &Batch, kv: &mut KvLayer, s: &mut Scratch) {
+    /// `s.x`, `[T, hidden_size]`, normalized with `norm`, to `s.attended`, `[T, H * D]`, before the output projection.
+    fn attend(
+        &self,
+        model: &Decoder,
+        norm: &[f32],
+        batch: &Batch,
+        kv: &mut KvLayer,
+        s: &mut Scratch,
+    ) {
         let (pool, sizes) = (&*model.pool, &model.sizes);
         let rows = batch.tokens.len();
-        s.activations.load(pool, &s.y, sizes.hidden_size);
-        self.q.forward(pool, &s.activations, rows, &mut s.q); // [T, H, D]
-        self.k.forward(pool, &s.activations, rows, &mut s.k); // [T, K, D]
-        self.v.forward(pool, &s.activations, rows, &mut s.v); // [T, K, D]
+        s.activations
+            .load_rms_norm(pool, &s.x, norm, model.rms_norm_eps, self.inputs);
+        let products = [
+            self.q.product(rows, &mut s.q), // [T, H, D]
+            self.k.product(rows, &mut s.k), // [T, K, D]
+            self.v.product(rows, &mut s.v), // [T, K, D]
+        ];
+        matmul_each(pool, &s.activations, products);
         if let Some((q_norm, k_norm)) = &self.qk_norm {
             for (heads, weight) in [(&mut s.q, q_norm), (&mut s.k, k_norm)] {
                 rms_norm(
@@ -135,6 +152,8 @@ struct Mlp {
     gate: Linear,
     up: Linear,
     down: Linear,
+    /// How the first two take their input.
+    inputs: Inputs,
 }
 
 impl Mlp {
@@ -144,22 +163,32 @@ impl Mlp {
             intermediate_size,
             ..
         } = *sizes;
+        let gate = reader.linear(&format!("{layer}.ffn_gate"), intermediate_size, hidden_size)?;
+        let up = reader.linear(&format!("{layer}.ffn_up"), intermediate_size, hidden_size)?;
         Ok(Mlp {
-            gate: reader.linear(&format!("{layer}.ffn_gate"), intermediate_size, hidden_size)?,
-            up: reader.linear(&format!("{layer}.ffn_up"), intermediate_size, hidden_size)?,
+            inputs: Inputs::of([gate.weight(), up.weight()]),
+            gate,
+            up,
             down: reader.linear(&format!("{layer}.ffn_down"), hidden_size, intermediate_size)?,
         })
     }
 
-    /// `s.y`, `[T, hidden_size]`, in place.
-    fn forward(&self, model: &Decoder, rows: usize, s: &mut Scratch) {
+    /// Adds its answer to `s.x`, `[T, hidden_size]`, normalized with `norm`, to `s.x`.
+    fn add(&self, model: &Decoder, norm: &[f32], s: &mut Scratch) {
         let (pool, sizes) = (&*model.pool, &model.sizes);
-        s.activations.load(pool, &s.y, sizes.hidden_size);
-        self.gate.forward(pool, &s.activations, rows, &mut s.gate); // [T, intermediate_size]
-        self.up.forward(pool, &s.activations, rows, &mut s.up); // [T, intermediate_size]
-        silu_mul(pool, &mut s.gate, &s.up);
-        s.activations.load(pool, &s.gate, sizes.intermediate_size);
-        self.down.forward(pool, &s.activations, rows, &mut s.y); // [T, hidden_size]
+        s.activations
+            .load_rms_norm(pool, &s.x, norm, model.rms_norm_eps, self.inputs);
+        Linear::silu_mul(
+            [&self.gate, &self.up],
+            pool,
+            &s.activations,
+            &mut s.gate,
+            &mut s.up,
+        ); // [T, intermediate_size]
+        let inputs = Inputs::of([self.down.weight()]);
+        s.activations
+            .load_for(pool, &s.gate, sizes.intermediate_size, inputs);
+        self.down.add(pool, &s.activations, &mut s.x); // [T, hidden_size]
     }
 }
 
@@ -262,10 +291,10 @@ impl TextModel for Decoder {
         self.embedding.lookup(batch.tokens, &mut s.x); // [T, hidden_size]
         let mut rows = batch.tokens.len();
         for (index, layer) in self.layers.iter().enumerate() {
-            self.rms_norm(&s.x, &layer.attention_norm, &mut s.y);
+            let kv = cache.layer_mut(index);
             layer
                 .attention
-                .attend(self, batch, cache.layer_mut(index), s);
+                .attend(self, &layer.attention_norm, batch, kv, s);
             if index + 1 == self.layers.len() {
                 // Behind the last attention rows no longer see each other: only those that are asked for go on.
                 rows = batch.outputs.len();
@@ -274,23 +303,23 @@ impl TextModel for Decoder {
                 }
                 s.keep_rows(batch.outputs, width, attended_width);
             }
-            s.activations.load(&self.pool, &s.attended, attended_width);
-            layer
-                .attention
-                .o
-                .forward(&self.pool, &s.activations, rows, &mut s.y);
-            add(&mut s.x, &s.y);
-
-            self.rms_norm(&s.x, &layer.mlp_norm, &mut s.y);
-            layer.mlp.forward(self, rows, s);
-            add(&mut s.x, &s.y);
+            let o = &layer.attention.o;
+            s.activations.load_for(
+                &self.pool,
+                &s.attended,
+                attended_width,
+                Inputs::of([o.weight()]),
+            );
+            o.add(&self.pool, &s.activations, &mut s.x);
+            layer.mlp.add(self, &layer.mlp_norm, s);
         }
         self.rms_norm(&s.x[..rows * width], &self.norm, hidden); // [outputs, hidden_size]
     }
 
     fn logits(&self, hidden: &[f32], s: &mut Scratch, logits: &mut Vec<f32>) {
+        let inputs = Inputs::of([&self.head]);
         s.activations
-            .load(&self.pool, hidden, self.sizes.hidden_size);
+            .load_for(&self.pool, hidden, self.sizes.hidden_size, inputs);
         let rows = hidden.len() / self.sizes.hidden_size;
         matmul(
             &self.pool,

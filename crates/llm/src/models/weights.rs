@@ -7,7 +7,8 @@ use hearth_formats::checkpoint::MAX_SEQ_LENGTH_KEY;
 use hearth_formats::quant::quantize;
 use hearth_formats::{Checkpoint, Tensor};
 use hearth_kernels::{
-    Activations, Bytes, DType, KernelError, Matrix, Pool, add_bias, dequantize, matmul,
+    Activations, Bytes, DType, KernelError, Matrix, Pool, Product, dequantize, matmul_add,
+    matmul_each, matmul_silu_mul, silu_mul,
 };
 
 use super::scratch::sized;
@@ -451,13 +452,46 @@ pub(crate) struct Linear {
 }
 
 impl Linear {
+    /// The matrix.
+    pub fn weight(&self) -> &Matrix {
+        &self.weight
+    }
+
+    /// The product `out = x W^T + b` for `rows` rows of `x`, to be computed with others; `out` gets the right length.
+    pub fn product<'a>(&'a self, rows: usize, out: &'a mut Vec<f32>) -> Product<'a> {
+        Product {
+            weight: &self.weight,
+            bias: self.bias.as_deref(),
+            out: sized(out, rows * self.weight.rows()),
+        }
+    }
+
+    /// `out += x W^T + b`, `[T, inputs] -> [T, outputs]`.
+    pub fn add(&self, pool: &Pool, x: &Activations, out: &mut [f32]) {
+        matmul_add(pool, &self.weight, self.bias.as_deref(), x, out);
+    }
+
+    /// `out = silu(gate(x)) * up(x)`; `out` gets the right length, `spare` is room that may be used.
+    pub fn silu_mul(
+        [gate, up]: [&Linear; 2],
+        pool: &Pool,
+        x: &Activations,
+        out: &mut Vec<f32>,
+        spare: &mut Vec<f32>,
+    ) {
+        let rows = x.rows();
+        if gate.bias.is_none() && up.bias.is_none() {
+            let out = sized(out, rows * gate.weight.rows());
+            matmul_silu_mul(pool, &gate.weight, &up.weight, x, out, spare);
+        } else {
+            matmul_each(pool, x, [gate.product(rows, out), up.product(rows, spare)]);
+            silu_mul(pool, out, spare);
+        }
+    }
+
     /// `out = x W^T + b`, `[T, inputs] -> [T, outputs]`; `out` gets the right length. `T` is taken from `rows`.
     pub fn forward(&self, pool: &Pool, x: &Activations, rows: usize, out: &mut Vec<f32>) {
-        let out = sized(out, rows * self.weight.rows());
-        matmul(pool, &self.weight, x, out);
-        if let Some(bias) = &self.bias {
-            add_bias(out, bias);
-        }
+        matmul_each(pool, x, [self.product(rows, out)]);
     }
 }
 

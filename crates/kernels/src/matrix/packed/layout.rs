@@ -1,8 +1,9 @@
 //! How stored blocks are rearranged for integer products.
 //!
 //! 16 rows are taken together. The 32-bit words of a block become lines of 64 bytes with the same word of each row, so
-//! that one line holds four consecutive values' bits of 16 rows. Where a block has an odd f16, the 16 rows' stand in 32
-//! bytes behind all lines. Nothing is lost or added, so stored blocks can be had back.
+//! that one line holds four consecutive values' bits of 16 rows. Where a block has an odd f16, those of two blocks of the
+//! 16 rows make a line behind the lines of both, so that a product reads one stream. Nothing is lost or added, so stored
+//! blocks can be had back.
 
 use crate::DType;
 
@@ -89,17 +90,24 @@ impl Layout {
     /// Packs up to 16 rows of equal length; rows that are missing keep the zeros of `out`.
     pub(super) fn pack(&self, rows: &[&[u8]], block_bytes: usize, out: &mut [Line]) {
         let blocks = rows.first().map_or(0, |row| row.len() / block_bytes);
-        let (lines, halves) = out.split_at_mut(blocks * self.words);
-        let halves = halves.as_flattened_mut().as_chunks_mut::<2>().0;
-        for (b, lines) in lines.chunks_exact_mut(self.words).enumerate() {
+        for b in 0..blocks {
+            let lines = match self.half_at {
+                None => &mut out[b * self.words..][..self.words],
+                Some(at) => {
+                    let (line, part) = half_line(self.words, b, blocks);
+                    let halves = out[line].as_chunks_mut::<2>().0;
+                    for (half, row) in halves[part * ROWS..].iter_mut().zip(rows) {
+                        let block = &row[b * block_bytes..];
+                        *half = [block[at], block[at + 1]];
+                    }
+                    &mut out[block_line(self.words, b)..][..self.words]
+                }
+            };
             for (r, row) in rows.iter().enumerate() {
                 let block = &row[b * block_bytes..][..block_bytes];
                 let words = block[self.words_at..].as_chunks::<4>().0;
                 for (line, word) in lines.iter_mut().zip(words) {
                     line.as_chunks_mut::<4>().0[r] = *word;
-                }
-                if let Some(at) = self.half_at {
-                    halves[b * ROWS + r] = [block[at], block[at + 1]];
                 }
             }
             self.rearrange(lines, split_halves, fifth_bits_by_step);
@@ -108,18 +116,20 @@ impl Layout {
 
     /// Writes one stored block of row `r` to `out`: the inverse of [`Layout::pack`].
     pub(super) fn unpack(&self, lines: &[Line], blocks: usize, b: usize, r: usize, out: &mut [u8]) {
-        let mut block = lines[b * self.words..][..self.words].to_vec();
+        let first = match self.half_at {
+            None => b * self.words,
+            Some(at) => {
+                let (line, part) = half_line(self.words, b, blocks);
+                let halves = lines[line].as_chunks::<2>().0;
+                out[at..at + 2].copy_from_slice(&halves[part * ROWS + r]);
+                block_line(self.words, b)
+            }
+        };
+        let mut block = lines[first..][..self.words].to_vec();
         self.rearrange(&mut block, join_halves, fifth_bits_in_order);
         let words = out[self.words_at..].as_chunks_mut::<4>().0;
         for (word, line) in words.iter_mut().zip(&block) {
             *word = line.as_chunks::<4>().0[r];
-        }
-        if let Some(at) = self.half_at {
-            let halves = lines[blocks * self.words..]
-                .as_flattened()
-                .as_chunks::<2>()
-                .0;
-            out[at..at + 2].copy_from_slice(&halves[b * ROWS + r]);
         }
     }
 
@@ -140,6 +150,20 @@ impl Layout {
                 .for_each(|byte| *byte ^= 0x80);
         }
     }
+}
+
+/// The first line of block `b`, of `words` lines, where there are f16 beside the words.
+#[inline(always)]
+pub(super) const fn block_line(words: usize, b: usize) -> usize {
+    b / 2 * (2 * words + 1) + b % 2 * words
+}
+
+/// The line where the f16 of block `b` of `blocks` stand, and whether in its first or second half.
+#[inline(always)]
+pub(super) const fn half_line(words: usize, b: usize, blocks: usize) -> (usize, usize) {
+    let both = b | 1;
+    let behind = if both < blocks { both } else { b };
+    (block_line(words, behind) + words, b % 2)
 }
 
 fn split_halves(line: &mut Line) {

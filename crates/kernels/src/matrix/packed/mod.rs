@@ -4,13 +4,16 @@ mod format;
 mod layout;
 mod product;
 
-use super::quantized::{Quantized, TILE};
+use std::ops::Range;
+
+use super::quantized::{Quantized, TILE, Tile};
+use crate::activation::silu_times;
 use crate::memory::Buffer;
 use crate::pool::SharedMut;
-use crate::simd::{self, LANES};
+use crate::simd::{self, Kernel, LANES, Simd, load_part, store_part};
 use crate::{DType, KernelError, Pool, Tier, dequantize, scratch};
 use layout::{Layout, Line, ROWS};
-use product::Rows;
+use product::TileProduct;
 
 /// A matrix of a block type, packed.
 pub(super) struct Packed {
@@ -80,44 +83,164 @@ impl Packed {
         }
     }
 
-    /// Writes the product with `tokens` rows of activations to `out` (`[tokens, rows]`).
-    pub(super) fn product(
+    /// The number of groups of rows that are multiplied together.
+    fn groups(&self) -> usize {
+        self.rows.div_ceil(ROWS)
+    }
+
+    /// The sums of some groups of rows with a tile of tokens; `several` tells whether there are other tiles.
+    fn tile(
         &self,
         tier: Tier,
-        pool: &Pool,
-        x: &Quantized,
-        tokens: usize,
-        out: &mut [f32],
+        groups: Range<usize>,
+        tile: Tile,
+        several: bool,
+        sums: &mut [[[f32; LANES]; TILE]],
     ) {
-        assert!(out.len() == tokens * self.rows);
         let group_lines = self.layout.lines(self.blocks);
-        if out.is_empty() {
-            return;
-        }
         if group_lines == 0 {
-            out.fill(0.0);
+            sums.as_flattened_mut().fill([0.0; LANES]);
             return;
         }
-        let groups = self.rows.div_ceil(ROWS);
-        let group_bytes = group_lines * size_of::<Line>();
-        let per_task = super::tiles_per_task(groups, pool.threads(), group_bytes, tokens > TILE);
-        let out = SharedMut::new(out);
-        pool.run(groups.div_ceil(per_task), |task| {
-            let (first, end) = (task * per_task, groups.min((task + 1) * per_task));
-            scratch::with((end - first) * TILE * LANES, |sums| {
-                let rows = Rows {
-                    dtype: self.dtype,
-                    lines: &self.lines[first * group_lines..end * group_lines],
-                    group_lines,
-                    blocks: self.blocks,
-                    x,
-                    first: first * ROWS,
-                    rows: self.rows,
-                    sums: sums.as_chunks_mut::<LANES>().0.as_chunks_mut::<TILE>().0,
-                    out: &out,
-                };
-                simd::run(tier, rows);
-            });
+        let product = TileProduct {
+            lines: &self.lines[groups.start * group_lines..groups.end * group_lines],
+            group_lines,
+            blocks: self.blocks,
+            tile,
+            several,
+            sums,
+        };
+        product.run(tier, self.dtype);
+    }
+}
+
+/// One of the products of a call.
+pub(super) struct PackedProduct<'a> {
+    pub weight: &'a Packed,
+    pub finish: Finish<'a>,
+    /// `[tokens, rows]`
+    pub out: SharedMut<f32>,
+}
+
+/// What becomes of a product's sums.
+#[derive(Clone, Copy)]
+pub(super) enum Finish<'a> {
+    /// They overwrite the output, the bias added if there is one.
+    Store(Option<&'a [f32]>),
+    /// They are added to the output, after the bias if there is one.
+    Add(Option<&'a [f32]>),
+    /// `silu` of them, times the product with another matrix of the same rows, overwrites the output.
+    Gate(&'a Packed),
+}
+
+/// Computes all products with the same activations in one parallel section.
+pub(super) fn products<const N: usize>(
+    tier: Tier,
+    pool: &Pool,
+    x: &Quantized,
+    products: &[PackedProduct; N],
+) {
+    let several = x.tiles().nth(1).is_some();
+    let mut plans = [(0, 0); N];
+    let mut total = 0;
+    for (plan, product) in plans.iter_mut().zip(products) {
+        let weight = product.weight;
+        let mut group_bytes = weight.layout.lines(weight.blocks) * size_of::<Line>();
+        if let Finish::Gate(up) = product.finish {
+            assert_eq!(up.rows, weight.rows, "a gate of other rows; this is a bug");
+            group_bytes += up.layout.lines(up.blocks) * size_of::<Line>();
+        }
+        let groups = weight.groups();
+        let per_task = super::tiles_per_task(groups, pool.threads(), group_bytes, several);
+        let tasks = groups.div_ceil(per_task);
+        *plan = (per_task, tasks);
+        total += tasks;
+    }
+    pool.run(total, |mut task| {
+        for (product, (per_task, tasks)) in products.iter().zip(plans) {
+            if task < tasks {
+                let first = task * per_task;
+                let groups = first..product.weight.groups().min(first + per_task);
+                return product.run(tier, x, groups, several);
+            }
+            task -= tasks;
+        }
+    });
+}
+
+impl PackedProduct<'_> {
+    /// Computes the outputs of some groups of rows.
+    fn run(&self, tier: Tier, x: &Quantized, groups: Range<usize>, several: bool) {
+        let (weight, first) = (self.weight, groups.start * ROWS);
+        let rows = weight.rows.min(groups.end * ROWS) - first;
+        let len = groups.len() * TILE * LANES;
+        let double = usize::from(matches!(self.finish, Finish::Gate(_))) + 1;
+        scratch::with(double * len, |sums| {
+            let sums = sums.as_chunks_mut::<LANES>().0.as_chunks_mut::<TILE>().0;
+            let (sums, others) = sums.split_at_mut(groups.len());
+            for tile in x.tiles() {
+                weight.tile(tier, groups.clone(), tile, several, sums);
+                if let Finish::Gate(up) = self.finish {
+                    up.tile(tier, groups.clone(), tile, several, others);
+                }
+                for t in 0..tile.tokens {
+                    // SAFETY: this token's outputs of these rows belong to this task alone.
+                    let out = unsafe {
+                        self.out
+                            .range((tile.first + t) * weight.rows + first, rows)
+                    };
+                    simd::run(
+                        tier,
+                        Finishing {
+                            finish: self.finish,
+                            first,
+                            t,
+                            sums,
+                            others,
+                            out,
+                        },
+                    );
+                }
+            }
         });
+    }
+}
+
+/// Writes a token's outputs of some groups of rows.
+struct Finishing<'a> {
+    finish: Finish<'a>,
+    /// The first row.
+    first: usize,
+    /// The token within its tile.
+    t: usize,
+    sums: &'a [[[f32; LANES]; TILE]],
+    /// The sums of the other matrix.
+    others: &'a [[[f32; LANES]; TILE]],
+    out: &'a mut [f32],
+}
+
+impl Kernel for Finishing<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run<S: Simd>(self, s: S) {
+        let Finishing { first, t, .. } = self;
+        for (i, (sums, out)) in self.sums.iter().zip(self.out.chunks_mut(ROWS)).enumerate() {
+            let mut sum = s.load(&sums[t]);
+            let at = first + i * ROWS;
+            match self.finish {
+                Finish::Store(Some(bias)) | Finish::Add(Some(bias)) => {
+                    sum = s.add(sum, load_part(s, &bias[at..at + out.len()], 0.0));
+                }
+                Finish::Gate(_) => {
+                    sum = silu_times(s, sum, s.load(&self.others[i][t]));
+                }
+                Finish::Store(None) | Finish::Add(None) => {}
+            }
+            if let Finish::Add(_) = self.finish {
+                sum = s.add(load_part(s, out, 0.0), sum);
+            }
+            store_part(s, sum, out);
+        }
     }
 }

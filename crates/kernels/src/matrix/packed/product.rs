@@ -7,153 +7,189 @@
 //! Where there are several tiles of tokens, the columns are cut so that a tile's activations stay in the first-level
 //! cache while all groups of rows of the task pass by; the sums wait in memory meanwhile.
 
+use std::marker::PhantomData;
 use std::ops::Range;
 
 use super::format::{self, Format};
-use super::layout::{Line, ROWS};
-use crate::DType;
-use crate::matrix::quantized::{QuantBlock, Quantized, TILE, Tile};
-use crate::pool::SharedMut;
-use crate::simd::{Kernel, LANES, Simd};
+use super::layout::{Line, block_line, half_line};
+use crate::matrix::quantized::{QuantBlock, TILE, Tile};
+use crate::simd::{self, Kernel, LANES, Simd};
+use crate::{DType, Tier};
 
 /// Columns that are multiplied before the next rows take their turn, where there are several tiles.
 const CHUNK_COLS: usize = 512;
+/// How far ahead of a product weights are called into the cache, where it reads them one after the other.
+const AHEAD_LINES: isize = 128;
 
-/// The product of some groups of 16 rows with all tokens.
-pub(super) struct Rows<'a> {
-    pub dtype: DType,
+/// The product of some groups of 16 rows with the tokens of a tile.
+pub(super) struct TileProduct<'a> {
     /// The lines of the groups of rows, one after the other.
     pub lines: &'a [Line],
     /// The lines of a group of rows.
     pub group_lines: usize,
     /// Blocks of a row.
     pub blocks: usize,
-    pub x: &'a Quantized,
-    /// The first row.
-    pub first: usize,
-    /// The matrix's rows.
-    pub rows: usize,
-    /// Room for the sums of a tile of tokens and each group of rows.
+    pub tile: Tile<'a>,
+    /// Whether other tiles are multiplied with the same weights.
+    pub several: bool,
+    /// Overwritten: a tile's sums for each group of rows.
     pub sums: &'a mut [[[f32; LANES]; TILE]],
-    /// `[tokens, rows]`
-    pub out: &'a SharedMut<f32>,
 }
 
-impl Kernel for Rows<'_> {
-    type Output = ();
-
-    #[inline(always)]
-    fn run<S: Simd>(self, s: S) {
-        match self.dtype {
-            DType::Q4_0 => self.product::<S, format::Q4_0>(s),
-            DType::Q4_1 => self.product::<S, format::Q4_1>(s),
-            DType::Q5_0 => self.product::<S, format::Q5_0>(s),
-            DType::Q5_1 => self.product::<S, format::Q5_1>(s),
-            DType::Q8_0 => self.product::<S, format::Q8_0>(s),
-            DType::Q2_K => self.product::<S, format::Q2K>(s),
-            DType::Q3_K => self.product::<S, format::Q3K>(s),
-            DType::Q4_K => self.product::<S, format::Q4K>(s),
-            DType::Q5_K => self.product::<S, format::Q5K>(s),
-            DType::Q6_K => self.product::<S, format::Q6K>(s),
+impl TileProduct<'_> {
+    /// Computes the sums; weights are of type `dtype`.
+    ///
+    /// Each type is a kernel of its own: one for all would be a function of a size that compilers take minutes for.
+    pub(super) fn run(self, tier: Tier, dtype: DType) {
+        match dtype {
+            DType::Q4_0 => self.run_as::<format::Q4_0>(tier),
+            DType::Q4_1 => self.run_as::<format::Q4_1>(tier),
+            DType::Q5_0 => self.run_as::<format::Q5_0>(tier),
+            DType::Q5_1 => self.run_as::<format::Q5_1>(tier),
+            DType::Q8_0 => self.run_as::<format::Q8_0>(tier),
+            DType::Q2_K => self.run_as::<format::Q2K>(tier),
+            DType::Q3_K => self.run_as::<format::Q3K>(tier),
+            DType::Q4_K => self.run_as::<format::Q4K>(tier),
+            DType::Q5_K => self.run_as::<format::Q5K>(tier),
+            DType::Q6_K => self.run_as::<format::Q6K>(tier),
             DType::F32 | DType::F16 | DType::BF16 => {
                 unreachable!("only block types are packed; this is a bug")
             }
         }
     }
+
+    fn run_as<F: Format>(self, tier: Tier) {
+        simd::run(tier, Of::<F>(self, PhantomData));
+    }
 }
 
-impl Rows<'_> {
+/// A product with weights of format `F`.
+struct Of<'a, F>(TileProduct<'a>, PhantomData<F>);
+
+impl<F: Format> Kernel for Of<'_, F> {
+    type Output = ();
+
     #[inline(always)]
-    fn product<S: Simd, F: Format>(self, s: S) {
-        let Rows {
+    fn run<S: Simd>(self, s: S) {
+        let TileProduct {
             lines,
             group_lines,
             blocks,
-            x,
-            first,
-            rows,
+            tile,
+            several,
             sums,
-            out,
-            ..
-        } = self;
-        let several = x.tiles().nth(1).is_some();
-        let chunk = if several {
-            CHUNK_COLS / (F::GROUPS * 32)
+        } = self.0;
+        // What is multiplied next is called into the cache meanwhile: these columns of the next rows, or what follows.
+        let (chunk, ahead) = if several {
+            let chunk = CHUNK_COLS / (F::GROUPS * 32);
+            (chunk.max(1), group_lines as isize)
         } else {
-            blocks
+            (blocks, AHEAD_LINES)
         };
-        for tile in x.tiles() {
-            for begin in (0..blocks).step_by(chunk.max(1)) {
-                let part = begin..blocks.min(begin + chunk);
-                for (lines, sums) in lines.chunks_exact(group_lines).zip(&mut *sums) {
-                    let mut t = 0;
-                    while t < tile.tokens {
-                        let part = part.clone();
-                        t += match (tile.tokens - t, S::WIDE) {
-                            (12.., true) => add::<S, F, 12>(s, lines, blocks, part, &tile, t, sums),
-                            (8.., true) => add::<S, F, 8>(s, lines, blocks, part, &tile, t, sums),
-                            (4.., true) => add::<S, F, 4>(s, lines, blocks, part, &tile, t, sums),
-                            (2.., false) => add::<S, F, 2>(s, lines, blocks, part, &tile, t, sums),
-                            _ => add::<S, F, 1>(s, lines, blocks, part, &tile, t, sums),
-                        };
-                    }
-                }
-            }
-            for (i, sums) in sums.iter().enumerate() {
-                let row = first + i * ROWS;
-                let count = ROWS.min(rows - row);
-                for (t, sum) in sums[..tile.tokens].iter().enumerate() {
-                    // SAFETY: these rows belong to this task alone.
-                    let out = unsafe { out.range((tile.first + t) * rows + row, count) };
-                    out.copy_from_slice(&sum[..count]);
+        for begin in (0..blocks).step_by(chunk) {
+            let part = begin..blocks.min(begin + chunk);
+            for (lines, sums) in lines.chunks_exact(group_lines).zip(&mut *sums) {
+                let mut t = 0;
+                while t < tile.tokens {
+                    let piece = Piece {
+                        lines,
+                        blocks,
+                        part: part.clone(),
+                        ahead,
+                        tile: &tile,
+                        t,
+                    };
+                    t += if S::WIDE {
+                        match tile.tokens - t {
+                            12.. => piece.add::<S, F, 12>(s, sums),
+                            8.. => piece.add::<S, F, 8>(s, sums),
+                            4.. => piece.add::<S, F, 4>(s, sums),
+                            2.. => piece.add::<S, F, 2>(s, sums),
+                            _ => piece.add::<S, F, 1>(s, sums),
+                        }
+                    } else if S::PAIRS {
+                        match tile.tokens - t {
+                            2.. => piece.add::<S, F, 2>(s, sums),
+                            _ => piece.add::<S, F, 1>(s, sums),
+                        }
+                    } else {
+                        piece.add::<S, F, 1>(s, sums)
+                    };
                 }
             }
         }
     }
 }
 
-/// Adds the products of 16 rows with the tokens from `t` to their sums, block by block of `part`; the first block
-/// overwrites the sums. Returns `T`, the number of tokens.
-#[inline(always)]
-fn add<S: Simd, F: Format, const T: usize>(
-    s: S,
-    lines: &[Line],
+/// Some blocks of 16 rows and the tokens from `t`.
+struct Piece<'a> {
+    lines: &'a [Line],
     blocks: usize,
     part: Range<usize>,
-    tile: &Tile,
+    /// The distance of the lines that are needed next.
+    ahead: isize,
+    tile: &'a Tile<'a>,
     t: usize,
-    sums: &mut [[f32; LANES]; TILE],
-) -> usize {
-    let (words, halves) = lines.split_at(blocks * F::WORDS);
-    let halves = halves.as_flattened().as_chunks::<{ 2 * LANES }>().0;
-    let (x, stride) = (&tile.blocks[t..], tile.tokens);
-    let x_end = part.end * F::GROUPS;
-    assert!(part.end <= blocks && (!F::HALF || halves.len() >= blocks));
-    assert!(part.is_empty() || x.len() >= (x_end - 1) * stride + T);
-    let mut acc = [s.splat(0.0); T];
-    if part.start > 0 {
-        for (acc, sum) in acc.iter_mut().zip(&sums[t..]) {
-            *acc = s.load(sum);
-        }
-    }
-    let words = &words[part.start * F::WORDS..part.end * F::WORDS];
-    for (b, words) in part.zip(words.chunks_exact(F::WORDS)) {
-        let half = if F::HALF { &halves[b] } else { &[0; 2 * LANES] };
-        let header = F::header(s, words, half);
-        for group in 0..F::GROUPS {
-            let at = b * F::GROUPS + group;
-            // SAFETY: `at` is below the number of groups, so by the check above `T` blocks lie there.
-            let x: &[QuantBlock; T] = unsafe { &*x.as_ptr().add(at * stride).cast() };
-            add_part::<S, F, T, 0>(s, words, &header, group, x, &mut acc);
-            if F::PARTS == 2 {
-                add_part::<S, F, T, 1>(s, words, &header, group, x, &mut acc);
+}
+
+impl Piece<'_> {
+    /// Adds the products with `T` tokens to their sums, block by block; a row's first block overwrites the sums. Returns
+    /// `T`.
+    #[inline(always)]
+    fn add<S: Simd, F: Format, const T: usize>(
+        self,
+        s: S,
+        sums: &mut [[f32; LANES]; TILE],
+    ) -> usize {
+        let Piece {
+            lines,
+            blocks,
+            part,
+            ahead,
+            tile,
+            t,
+        } = self;
+        let (x, stride) = (&tile.blocks[t..], tile.tokens);
+        let x_end = part.end * F::GROUPS;
+        assert!(part.end <= blocks);
+        assert!(part.is_empty() || x.len() >= (x_end - 1) * stride + T);
+        let mut acc = [s.splat(0.0); T];
+        if part.start > 0 {
+            for (acc, sum) in acc.iter_mut().zip(&sums[t..]) {
+                *acc = s.load(sum);
             }
         }
+        for b in part {
+            let (first, half) = if F::HALF {
+                let (line, part) = half_line(F::WORDS, b, blocks);
+                let halves = lines[line].as_chunks::<{ 2 * LANES }>().0;
+                if part == 0 {
+                    s.prefetch(std::ptr::from_ref(&lines[line]).wrapping_offset(ahead));
+                }
+                (block_line(F::WORDS, b), &halves[part])
+            } else {
+                (b * F::WORDS, &[0; 2 * LANES])
+            };
+            let words = &lines[first..first + F::WORDS];
+            for line in words {
+                s.prefetch(std::ptr::from_ref(line).wrapping_offset(ahead));
+            }
+            let header = F::header(s, words, half);
+            for group in 0..F::GROUPS {
+                let at = b * F::GROUPS + group;
+                // SAFETY: `at` is below the number of groups, so by the check above `T` blocks lie there.
+                let x: &[QuantBlock; T] = unsafe { &*x.as_ptr().add(at * stride).cast() };
+                add_part::<S, F, T, 0>(s, words, &header, group, x, &mut acc);
+                if F::PARTS == 2 {
+                    add_part::<S, F, T, 1>(s, words, &header, group, x, &mut acc);
+                }
+            }
+        }
+        for (acc, sum) in acc.iter().zip(&mut sums[t..]) {
+            s.store(*acc, sum);
+        }
+        T
     }
-    for (acc, sum) in acc.iter().zip(&mut sums[t..]) {
-        s.store(*acc, sum);
-    }
-    T
 }
 
 /// Adds the products of one part of a group.
