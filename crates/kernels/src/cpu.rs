@@ -2,18 +2,34 @@
 
 use std::sync::OnceLock;
 
-/// A family of implementations, from the plainest to the widest.
+/// A family of implementations.
 ///
 /// Within a tier results are the same bit for bit on every machine of that tier.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Tier {
     /// Portable code.
     Scalar,
     /// x86-64 with AVX2, FMA and F16C.
     Avx2,
+    /// As [`Tier::Avx2`], with AVX-VNNI's products of bytes.
+    AvxVnni,
     /// x86-64 with AVX-512 F, BW, DQ, VL and VNNI.
     Avx512,
+    /// AArch64 with NEON and Armv8.2's dot products.
+    Neon,
+    /// As [`Tier::Neon`], with products of signed and unsigned bytes (i8mm).
+    NeonI8mm,
 }
+
+/// All tiers, on each kind of machine the plainest first.
+const ALL: [Tier; 6] = [
+    Tier::Scalar,
+    Tier::Avx2,
+    Tier::AvxVnni,
+    Tier::Avx512,
+    Tier::Neon,
+    Tier::NeonI8mm,
+];
 
 impl Tier {
     /// The name as `HEARTH_CPU` takes it.
@@ -21,16 +37,22 @@ impl Tier {
         match self {
             Tier::Scalar => "scalar",
             Tier::Avx2 => "avx2",
+            Tier::AvxVnni => "avx-vnni",
             Tier::Avx512 => "avx512",
+            Tier::Neon => "neon",
+            Tier::NeonI8mm => "neon-i8mm",
         }
     }
 
     /// All tiers that this machine can run, the plainest first; `HEARTH_CPU` does not matter.
     pub fn available() -> Vec<Tier> {
-        [Tier::Scalar, Tier::Avx2, Tier::Avx512]
-            .into_iter()
-            .filter(|t| *t <= widest())
-            .collect()
+        ALL.into_iter().filter(|t| t.is_available()).collect()
+    }
+
+    /// Whether this machine can run the tier.
+    pub(crate) fn is_available(self) -> bool {
+        static AVAILABLE: OnceLock<[bool; ALL.len()]> = OnceLock::new();
+        AVAILABLE.get_or_init(|| ALL.map(probe))[self as usize]
     }
 }
 
@@ -41,37 +63,59 @@ impl std::fmt::Display for Tier {
 }
 
 /// The tier in use: the widest of the machine, or a lower one that the environment variable `HEARTH_CPU`
-/// (`scalar`, `avx2`, `avx512`) asks for. Read once; a value that is unknown or too wide for the machine is ignored.
+/// (`scalar`, `avx2`, `avx-vnni`, `avx512`, `neon`, `neon-i8mm`) asks for. Read once; a value that is unknown or not for
+/// this machine is ignored.
 pub fn cpu_tier() -> Tier {
     static TIER: OnceLock<Tier> = OnceLock::new();
     *TIER.get_or_init(|| {
         let asked = std::env::var("HEARTH_CPU").unwrap_or_default();
-        Tier::available()
-            .into_iter()
+        let available = Tier::available();
+        available
+            .iter()
             .find(|t| asked.eq_ignore_ascii_case(t.name()))
-            .unwrap_or_else(widest)
+            .or(available.last())
+            .copied()
+            .unwrap_or(Tier::Scalar)
     })
 }
 
+/// Asks the processor for what a tier needs.
 #[cfg(target_arch = "x86_64")]
-pub(crate) fn widest() -> Tier {
+fn probe(tier: Tier) -> bool {
     use std::arch::is_x86_feature_detected as has;
     let avx2 = has!("avx2") && has!("fma") && has!("f16c");
-    let avx512 = has!("avx512f")
-        && has!("avx512bw")
-        && has!("avx512dq")
-        && has!("avx512vl")
-        && has!("avx512vnni");
-    match (avx2, avx512) {
-        (true, true) => Tier::Avx512,
-        (true, false) => Tier::Avx2,
-        _ => Tier::Scalar,
+    match tier {
+        Tier::Scalar => true,
+        Tier::Avx2 => avx2,
+        Tier::AvxVnni => avx2 && has!("avxvnni"),
+        Tier::Avx512 => {
+            avx2 && has!("avx512f")
+                && has!("avx512bw")
+                && has!("avx512dq")
+                && has!("avx512vl")
+                && has!("avx512vnni")
+        }
+        Tier::Neon | Tier::NeonI8mm => false,
     }
 }
 
-#[cfg(not(target_arch = "x86_64"))]
-pub(crate) fn widest() -> Tier {
-    Tier::Scalar
+/// Asks the processor for what a tier needs.
+#[cfg(target_arch = "aarch64")]
+fn probe(tier: Tier) -> bool {
+    use std::arch::is_aarch64_feature_detected as has;
+    let neon = has!("neon") && has!("dotprod");
+    match tier {
+        Tier::Scalar => true,
+        Tier::Neon => neon,
+        Tier::NeonI8mm => neon && has!("i8mm"),
+        Tier::Avx2 | Tier::AvxVnni | Tier::Avx512 => false,
+    }
+}
+
+/// Portable code runs everywhere.
+#[cfg(not(any(target_arch = "x86_64", target_arch = "aarch64")))]
+fn probe(tier: Tier) -> bool {
+    tier == Tier::Scalar
 }
 
 #[cfg(test)]

@@ -91,6 +91,7 @@ struct Bytes(usize);
 
 impl Kernel for Bytes {
     type Output = [u8; 64];
+    const MULTIPLIES_BYTES: bool = true;
 
     #[inline(always)]
     fn run<S: Simd>(self, s: S) -> [u8; 64] {

@@ -1,12 +1,35 @@
 //! The 16 lanes as a pair of AVX2 registers.
 
 use std::arch::x86_64::*;
+use std::marker::PhantomData;
 
 use super::{Kernel, LANES, Simd};
 
-/// AVX2, FMA and F16C.
+/// AVX2, FMA and F16C; `D` says how bytes are multiplied.
 #[derive(Clone, Copy)]
-pub(super) struct Avx2(());
+pub(super) struct Avx2<D: Dots>(PhantomData<D>);
+
+/// Adds to each lane of `acc` the products of its four bytes, unsigned in `w` and signed in `a`.
+pub(super) trait Dots: Copy + Send + Sync + 'static {
+    /// `w` is at most 127.
+    ///
+    /// # Safety
+    /// The processor has the instructions.
+    unsafe fn dot_u7(acc: __m256i, w: __m256i, a: __m256i) -> __m256i;
+    /// `w` is any byte, `a` not -128.
+    ///
+    /// # Safety
+    /// The processor has the instructions.
+    unsafe fn dot_u8(acc: __m256i, w: __m256i, a: __m256i) -> __m256i;
+}
+
+/// By way of 16 bits.
+#[derive(Clone, Copy)]
+pub(super) struct Pairs;
+
+/// With AVX-VNNI.
+#[derive(Clone, Copy)]
+pub(super) struct Vnni;
 
 /// Runs a kernel with AVX2, FMA and F16C switched on.
 ///
@@ -14,7 +37,56 @@ pub(super) struct Avx2(());
 /// The processor has them.
 #[target_feature(enable = "avx2,fma,f16c")]
 pub(super) unsafe fn run<K: Kernel>(kernel: K) -> K::Output {
-    kernel.run(Avx2(()))
+    kernel.run(Avx2::<Pairs>(PhantomData))
+}
+
+/// Runs a kernel with AVX2, FMA, F16C and AVX-VNNI switched on.
+///
+/// # Safety
+/// The processor has them.
+#[target_feature(enable = "avx2,fma,f16c,avxvnni")]
+pub(super) unsafe fn run_vnni<K: Kernel>(kernel: K) -> K::Output {
+    kernel.run(Avx2::<Vnni>(PhantomData))
+}
+
+impl Dots for Pairs {
+    #[inline(always)]
+    unsafe fn dot_u7(acc: __m256i, w: __m256i, a: __m256i) -> __m256i {
+        // SAFETY: by this function's contract.
+        unsafe {
+            // Two products of at most 127 * 128 fit an i16.
+            let pairs = _mm256_maddubs_epi16(w, a);
+            _mm256_add_epi32(acc, _mm256_madd_epi16(pairs, _mm256_set1_epi16(1)))
+        }
+    }
+
+    #[inline(always)]
+    unsafe fn dot_u8(acc: __m256i, w: __m256i, a: __m256i) -> __m256i {
+        // SAFETY: by this function's contract.
+        unsafe {
+            // Bytes of even and of odd index as i16; the products are exact in i32.
+            let even = _mm256_madd_epi16(
+                _mm256_and_si256(w, _mm256_set1_epi16(0xFF)),
+                _mm256_srai_epi16::<8>(_mm256_slli_epi16::<8>(a)),
+            );
+            let odd = _mm256_madd_epi16(_mm256_srli_epi16::<8>(w), _mm256_srai_epi16::<8>(a));
+            _mm256_add_epi32(acc, _mm256_add_epi32(even, odd))
+        }
+    }
+}
+
+impl Dots for Vnni {
+    #[inline(always)]
+    unsafe fn dot_u7(acc: __m256i, w: __m256i, a: __m256i) -> __m256i {
+        // SAFETY: by this function's contract.
+        unsafe { _mm256_dpbusd_avx_epi32(acc, w, a) }
+    }
+
+    #[inline(always)]
+    unsafe fn dot_u8(acc: __m256i, w: __m256i, a: __m256i) -> __m256i {
+        // SAFETY: by this function's contract.
+        unsafe { _mm256_dpbusd_avx_epi32(acc, w, a) }
+    }
 }
 
 /// The sum of 8 lanes, halves onto each other.
@@ -73,7 +145,7 @@ macro_rules! methods {
     };
 }
 
-impl Simd for Avx2 {
+impl<D: Dots> Simd for Avx2<D> {
     type F = [__m256; 2];
     type I = [__m256i; 2];
 
@@ -164,19 +236,7 @@ impl Simd for Avx2 {
         fn sub_i32(a: __m256i, b: __m256i) -> __m256i = _mm256_sub_epi32(a, b);
         fn and(a: __m256i, b: __m256i) -> __m256i = _mm256_and_si256(a, b);
         fn or(a: __m256i, b: __m256i) -> __m256i = _mm256_or_si256(a, b);
-        fn dot_u7(acc: __m256i, w: __m256i, a: __m256i) -> __m256i = {
-            // Two products of at most 127 * 128 fit an i16.
-            let pairs = _mm256_maddubs_epi16(w, a);
-            _mm256_add_epi32(acc, _mm256_madd_epi16(pairs, _mm256_set1_epi16(1)))
-        };
-        fn dot_u8(acc: __m256i, w: __m256i, a: __m256i) -> __m256i = {
-            // Bytes of even and of odd index as i16; the products are exact in i32.
-            let even = _mm256_madd_epi16(
-                _mm256_and_si256(w, _mm256_set1_epi16(0xFF)),
-                _mm256_srai_epi16::<8>(_mm256_slli_epi16::<8>(a)),
-            );
-            let odd = _mm256_madd_epi16(_mm256_srli_epi16::<8>(w), _mm256_srai_epi16::<8>(a));
-            _mm256_add_epi32(acc, _mm256_add_epi32(even, odd))
-        };
+        fn dot_u7(acc: __m256i, w: __m256i, a: __m256i) -> __m256i = D::dot_u7(acc, w, a);
+        fn dot_u8(acc: __m256i, w: __m256i, a: __m256i) -> __m256i = D::dot_u8(acc, w, a);
     }
 }

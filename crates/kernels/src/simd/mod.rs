@@ -1,8 +1,8 @@
 //! Kernels are written once over 16 lanes and compiled for every tier.
 //!
-//! A kernel is generic over a [`Simd`], whose vectors always have 16 lanes: one register of AVX-512, a pair of AVX2, an
-//! array in portable code. So all tiers add in the same order; AVX2 and AVX-512 agree bit for bit, portable code
-//! differs in that it rounds a product before it is added. [`run`] enters a kernel with the instructions of a tier
+//! A kernel is generic over a [`Simd`], whose vectors always have 16 lanes: one register of AVX-512, a pair of AVX2, four
+//! of NEON, an array in portable code. So all tiers add in the same order; those with instructions agree bit for bit,
+//! portable code differs in that it rounds a product before it is added. [`run`] enters a kernel with the instructions of a tier
 //! switched on; all that a kernel calls is `inline(always)`, so that it is compiled with them too. A closure that is
 //! called in two places, or passed to a function that is not inlined (`array::from_fn`, `array::map`), is compiled
 //! without them, and slow: kernels use functions and loops.
@@ -12,6 +12,8 @@ mod avx2;
 #[cfg(target_arch = "x86_64")]
 mod avx512;
 pub(crate) mod math;
+#[cfg(target_arch = "aarch64")]
+mod neon;
 mod scalar;
 
 use crate::Tier;
@@ -99,32 +101,42 @@ pub(crate) trait Simd: Copy + Send + Sync + 'static {
 /// Code that can be compiled for every tier.
 pub(crate) trait Kernel {
     type Output;
+    /// Whether it multiplies bytes. What does not is compiled once for the tiers that differ in that alone.
+    const MULTIPLIES_BYTES: bool = false;
     /// The code; `inline(always)`, as all that it calls.
     fn run<S: Simd>(self, simd: S) -> Self::Output;
 }
 
-/// Runs a kernel with the instructions of `tier`, or of the widest that the machine has.
+/// Runs a kernel with the instructions of `tier`, or as portable code where the machine does not have them.
 #[inline]
 pub(crate) fn run<K: Kernel>(tier: Tier, kernel: K) -> K::Output {
+    if !tier.is_available() {
+        return kernel.run(scalar::Scalar);
+    }
     #[cfg(target_arch = "x86_64")]
     {
-        match tier.min(crate::cpu::widest()) {
-            Tier::Avx512 => {
-                // SAFETY: `widest` found the instructions.
-                unsafe { avx512::run(kernel) }
-            }
-            Tier::Avx2 => {
-                // SAFETY: `widest` found the instructions.
-                unsafe { avx2::run(kernel) }
-            }
-            Tier::Scalar => kernel.run(scalar::Scalar),
+        match tier {
+            // SAFETY: the tier is available, so the processor has its instructions.
+            Tier::Avx512 => unsafe { avx512::run(kernel) },
+            // SAFETY: as above.
+            Tier::AvxVnni if K::MULTIPLIES_BYTES => unsafe { avx2::run_vnni(kernel) },
+            // SAFETY: as above; AVX-VNNI comes on top of AVX2.
+            Tier::AvxVnni | Tier::Avx2 => unsafe { avx2::run(kernel) },
+            Tier::Scalar | Tier::Neon | Tier::NeonI8mm => kernel.run(scalar::Scalar),
         }
     }
-    #[cfg(not(target_arch = "x86_64"))]
+    #[cfg(target_arch = "aarch64")]
     {
-        let _ = tier;
-        kernel.run(scalar::Scalar)
+        match tier {
+            // SAFETY: the tier is available, so the processor has its instructions.
+            Tier::NeonI8mm if K::MULTIPLIES_BYTES => unsafe { neon::run_i8mm(kernel) },
+            // SAFETY: as above; i8mm comes on top of NEON.
+            Tier::NeonI8mm | Tier::Neon => unsafe { neon::run(kernel) },
+            Tier::Scalar | Tier::Avx2 | Tier::AvxVnni | Tier::Avx512 => kernel.run(scalar::Scalar),
+        }
     }
+    #[cfg(not(any(target_arch = "x86_64", target_arch = "aarch64")))]
+    kernel.run(scalar::Scalar)
 }
 
 /// The first 16 values of `x` and, where there are fewer, `fill`.

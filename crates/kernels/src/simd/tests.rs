@@ -11,6 +11,7 @@ struct All<'a> {
 }
 
 impl Kernel for All<'_> {
+    const MULTIPLIES_BYTES: bool = true;
     type Output = Vec<(&'static str, Vec<u8>)>;
 
     #[inline(always)]

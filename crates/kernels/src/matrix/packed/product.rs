@@ -68,6 +68,7 @@ struct Of<'a, F>(TileProduct<'a>, PhantomData<F>);
 
 impl<F: Format> Kernel for Of<'_, F> {
     type Output = ();
+    const MULTIPLIES_BYTES: bool = true;
 
     #[inline(always)]
     fn run<S: Simd>(self, s: S) {
