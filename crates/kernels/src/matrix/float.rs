@@ -1,7 +1,8 @@
 //! Products in f32 with weights of any type.
 //!
 //! Some rows of weights are dequantized into a tile that fits the first-level cache and multiplied with many rows of
-//! activations, four by six at a time. A result is 16 sums, one a lane, over the columns in their order, folded at the end:
+//! activations, four by six at a time; with few rows of activations, plain weights are multiplied as they are read. A
+//! result is 16 sums, one a lane, over the columns in their order, folded at the end:
 //! the same whatever else is computed beside it.
 
 use super::packed::Finish;
@@ -18,6 +19,10 @@ const TILE_ROWS: usize = 2 * ROWS;
 const TILE_COLS: usize = 512;
 /// The distance of a tile's rows: not a power of two, or they would all fall on the same lines of the cache.
 const TILE_STRIDE: usize = TILE_COLS + LANES;
+/// Tokens for which weights are not written to a tile first.
+const FEW: usize = 2;
+/// Bytes that a row of weights is called into the cache ahead of its product.
+const AHEAD_BYTES: usize = 1024;
 /// Tokens whose sums are kept while a tile passes.
 const TOKENS: usize = 48;
 
@@ -145,6 +150,14 @@ fn tile_product<S: Simd>(
     sums: &mut [[[f32; LANES]; ROWS]],
 ) {
     let tokens = sums.len() / (TILE_ROWS / ROWS);
+    if tokens <= FEW {
+        match product.dtype {
+            DType::F32 => return direct::<S, F32>(s, product, row, count, token, sums),
+            DType::F16 => return direct::<S, F16>(s, product, row, count, token, sums),
+            DType::BF16 => return direct::<S, BF16>(s, product, row, count, token, sums),
+            _ => {}
+        }
+    }
     let FloatProduct {
         dtype,
         weights,
@@ -233,4 +246,133 @@ fn accumulate<S: Simd, const N: usize>(
         }
     }
     N
+}
+
+/// A stored type of one value.
+trait Stored {
+    const BYTES: usize;
+    /// 16 values.
+    fn load<S: Simd>(s: S, bytes: &[u8]) -> S::F;
+}
+
+/// The bytes of a vector.
+#[inline(always)]
+fn whole<const N: usize>(bytes: &[u8]) -> &[u8; N] {
+    bytes
+        .first_chunk()
+        .expect("bytes of 16 values; this is a bug")
+}
+
+struct F32;
+struct F16;
+struct BF16;
+
+impl Stored for F32 {
+    const BYTES: usize = 4;
+    #[inline(always)]
+    fn load<S: Simd>(s: S, bytes: &[u8]) -> S::F {
+        s.of_bits(s.load_bytes(whole(bytes)))
+    }
+}
+
+impl Stored for F16 {
+    const BYTES: usize = 2;
+    #[inline(always)]
+    fn load<S: Simd>(s: S, bytes: &[u8]) -> S::F {
+        s.load_f16(whole(bytes))
+    }
+}
+
+impl Stored for BF16 {
+    const BYTES: usize = 2;
+    #[inline(always)]
+    fn load<S: Simd>(s: S, bytes: &[u8]) -> S::F {
+        s.load_bf16(whole(bytes))
+    }
+}
+
+/// As [`tile_product`], of plain weights with at most [`FEW`] tokens.
+#[inline(always)]
+fn direct<S: Simd, E: Stored>(
+    s: S,
+    product: &FloatProduct,
+    row: usize,
+    count: usize,
+    token: usize,
+    sums: &mut [[[f32; LANES]; ROWS]],
+) {
+    let row_bytes = product.row_bytes();
+    let tokens = sums.len() / (TILE_ROWS / ROWS);
+    for (quarter, sums) in sums.chunks_exact_mut(tokens).enumerate() {
+        let first = quarter * ROWS;
+        if first >= count {
+            break;
+        }
+        let mut weights = [&product.weights[..0]; ROWS];
+        for (r, weights) in weights.iter_mut().enumerate() {
+            // Where rows are missing, the last stands in: its sums are not looked at.
+            let row = row + (first + r).min(count - 1);
+            *weights = &product.weights[row * row_bytes..][..row_bytes];
+        }
+        let x = &product.x[token * product.stride..];
+        match tokens {
+            2 => accumulate_stored::<S, E, 2>(s, &weights, x, product, sums),
+            _ => accumulate_stored::<S, E, 1>(s, &weights, x, product, sums),
+        }
+    }
+}
+
+/// The lanes' sums of four stored rows with `N` rows of `x`.
+#[inline(always)]
+fn accumulate_stored<S: Simd, E: Stored, const N: usize>(
+    s: S,
+    weights: &[&[u8]; ROWS],
+    x: &[f32],
+    product: &FloatProduct,
+    sums: &mut [[[f32; LANES]; ROWS]],
+) {
+    let (cols, stride, step) = (product.cols, product.stride, LANES * E::BYTES);
+    let mut acc = [[s.splat(0.0); ROWS]; N];
+    for i in 0..cols / LANES {
+        let mut w = [s.splat(0.0); ROWS];
+        for (w, bytes) in w.iter_mut().zip(weights) {
+            let bytes = &bytes[i * step..][..step];
+            s.prefetch(bytes.as_ptr().wrapping_add(AHEAD_BYTES).cast());
+            *w = E::load(s, bytes);
+        }
+        add_products::<S, N>(s, &w, &x[i * LANES..], stride, &mut acc);
+    }
+    let at = cols / LANES * LANES;
+    if at < cols {
+        let mut w = [s.splat(0.0); ROWS];
+        for (w, bytes) in w.iter_mut().zip(weights) {
+            let rest = &bytes[at * E::BYTES..];
+            let mut padded = [0; 4 * LANES];
+            padded[..rest.len()].copy_from_slice(rest);
+            *w = E::load(s, &padded);
+        }
+        add_products::<S, N>(s, &w, &x[at..], stride, &mut acc);
+    }
+    for (acc, sums) in acc.iter().zip(sums) {
+        for (acc, sum) in acc.iter().zip(sums) {
+            s.store(*acc, sum);
+        }
+    }
+}
+
+#[inline(always)]
+fn add_products<S: Simd, const N: usize>(
+    s: S,
+    w: &[S::F; ROWS],
+    x: &[f32],
+    stride: usize,
+    acc: &mut [[S::F; ROWS]; N],
+) {
+    for (t, acc) in acc.iter_mut().enumerate() {
+        let x = x[t * stride..].first_chunk();
+        let x = s.load(x.expect("rows are padded to whole vectors; this is a bug"));
+        for (acc, w) in acc.iter_mut().zip(w) {
+            *acc = s.fma(*w, x, *acc);
+        }
+    }
 }
