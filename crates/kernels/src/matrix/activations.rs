@@ -3,7 +3,7 @@
 use std::sync::{PoisonError, RwLock};
 
 use super::Matrix;
-use super::quantized::{Quantized, Source};
+use super::quantized::{Quantized, Scales, Source};
 use crate::norm::{RmsNorm, check_rows};
 use crate::pool::for_each_row;
 use crate::simd::{self, LANES};
@@ -19,8 +19,8 @@ pub struct Activations {
     has_values: bool,
     rows: usize,
     cols: usize,
-    /// The rows in 8 bits, made when a product first asks for them, or loaded so.
-    quantized: RwLock<Lazy>,
+    /// The rows in 8 bits with scales of each kind, made when a product first asks for them, or loaded so.
+    quantized: [RwLock<Lazy>; 2],
 }
 
 #[derive(Default)]
@@ -34,7 +34,8 @@ struct Lazy {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Inputs {
     float: bool,
-    int8: bool,
+    /// With scales of each kind.
+    int8: [bool; 2],
 }
 
 impl Inputs {
@@ -42,11 +43,13 @@ impl Inputs {
     pub fn of<'a>(matrices: impl IntoIterator<Item = &'a Matrix>) -> Inputs {
         let mut inputs = Inputs {
             float: false,
-            int8: false,
+            int8: [false; 2],
         };
         for matrix in matrices {
-            inputs.int8 |= matrix.takes_int8();
-            inputs.float |= !matrix.takes_int8();
+            match matrix.packed() {
+                Some(packed) => inputs.int8[packed.scales() as usize] = true,
+                None => inputs.float = true,
+            }
         }
         inputs
     }
@@ -74,7 +77,7 @@ impl Activations {
             return self.load(pool, x, cols);
         }
         self.begin(x, cols);
-        self.load_quantized(cpu_tier(), pool, Source::Rows { x, stride: cols });
+        self.load_quantized(cpu_tier(), pool, inputs, Source::Rows { x, stride: cols });
     }
 
     /// As [`Activations::load_for`], of what [`crate::rms_norm`] makes of `x` (`[T, n]`, `n = weight.len()`).
@@ -115,7 +118,7 @@ impl Activations {
                 simd::run(tier, norm);
             });
         } else {
-            self.load_quantized(tier, pool, Source::RmsNorm { x, weight, eps });
+            self.load_quantized(tier, pool, inputs, Source::RmsNorm { x, weight, eps });
         }
     }
 
@@ -123,11 +126,13 @@ impl Activations {
         check_rows(x, cols, "activations");
         (self.rows, self.cols) = (x.len() / cols, cols);
         self.has_values = false;
-        self.lazy().fresh = false;
+        for scales in Scales::ALL {
+            self.lazy(scales).fresh = false;
+        }
     }
 
-    fn lazy(&mut self) -> &mut Lazy {
-        self.quantized
+    fn lazy(&mut self, scales: Scales) -> &mut Lazy {
+        self.quantized[scales as usize]
             .get_mut()
             .unwrap_or_else(PoisonError::into_inner)
     }
@@ -143,11 +148,15 @@ impl Activations {
         self.has_values = true;
     }
 
-    fn load_quantized(&mut self, tier: Tier, pool: &Pool, source: Source) {
-        let (cols, rows) = (self.cols, self.rows);
-        let lazy = self.lazy();
-        lazy.rows.fill(tier, pool, cols, rows, source);
-        lazy.fresh = true;
+    fn load_quantized(&mut self, tier: Tier, pool: &Pool, inputs: Inputs, source: Source) {
+        let shape = [self.rows, self.cols];
+        for scales in Scales::ALL {
+            if inputs.int8[scales as usize] {
+                let lazy = self.lazy(scales);
+                lazy.rows.fill(tier, pool, scales, shape, source);
+                lazy.fresh = true;
+            }
+        }
     }
 
     /// The number of rows.
@@ -178,30 +187,31 @@ impl Activations {
         &self.values
     }
 
-    /// Calls `f` with the rows in 8 bits; `cols` is a multiple of 32.
+    /// Calls `f` with the rows in 8 bits; `cols` is made of whole blocks, or superblocks.
     pub(super) fn with_quantized<R>(
         &self,
         tier: Tier,
         pool: &Pool,
+        scales: Scales,
         f: impl FnOnce(&Quantized) -> R,
     ) -> R {
         loop {
-            let guard = self
-                .quantized
+            let lazy = &self.quantized[scales as usize];
+            let guard = lazy
                 .read()
                 .unwrap_or_else(PoisonError::into_inner);
             if guard.fresh {
                 return f(&guard.rows);
             }
             drop(guard);
-            let mut guard = self
-                .quantized
+            let mut guard = lazy
                 .write()
                 .unwrap_or_else(PoisonError::into_inner);
             if !guard.fresh {
                 let (x, stride) = (self.values(), self.stride());
                 let source = Source::Rows { x, stride };
-                guard.rows.fill(tier, pool, self.cols, self.rows, source);
+                let shape = [self.rows, self.cols];
+                guard.rows.fill(tier, pool, scales, shape, source);
                 guard.fresh = true;
             }
         }

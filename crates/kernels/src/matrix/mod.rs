@@ -21,8 +21,8 @@ use packed::{Finish, Packed, PackedProduct};
 pub enum Precision {
     /// Weights are dequantized and multiplied by f32 activations: the reference's accuracy.
     F32,
-    /// Activations are quantized to 8 bits in blocks of 32 and the products are integer ones. Types that are not
-    /// quantized are multiplied as with [`Precision::F32`].
+    /// Activations are quantized to 8 bits in blocks of 32, or of 256 for types of 256 values a block, and the products are
+    /// integer ones. Types that are not quantized are multiplied as with [`Precision::F32`].
     #[default]
     Int8,
 }
@@ -101,11 +101,6 @@ impl Matrix {
             Weights::Packed(packed) => Some(packed),
             Weights::Stored(_) => None,
         }
-    }
-
-    /// Whether products are made with activations in 8 bits.
-    pub fn takes_int8(&self) -> bool {
-        self.packed().is_some()
     }
 
     /// The number of outputs.
@@ -228,14 +223,19 @@ fn matmul_each_on<const N: usize>(
     for product in &products {
         check(product.weight, product.bias, x, product.out);
     }
-    let all_packed = products.iter().all(|p| p.weight.packed().is_some());
-    if all_packed {
+    let scales = |p: &Product| p.weight.packed().map(Packed::scales);
+    let first = products.first().and_then(scales);
+    if let Some(common) = first
+        && products.iter().all(|p| scales(p) == first)
+    {
         let products = products.each_mut().map(|p| PackedProduct {
             weight: p.weight.packed().expect("checked above; this is a bug"),
             finish: Finish::Store(p.bias),
             out: SharedMut::new(p.out),
         });
-        x.with_quantized(tier, pool, |x| packed::products(tier, pool, x, &products));
+        x.with_quantized(tier, pool, common, |x| {
+            packed::products(tier, pool, x, &products)
+        });
         return;
     }
     for Product { weight, bias, out } in products {
@@ -267,7 +267,7 @@ fn matmul_silu_mul_on(
     check(gate, None, x, out);
     check(up, None, x, out);
     match (gate.packed(), up.packed()) {
-        (Some(_), Some(up)) => multiply(tier, pool, gate, x, Finish::Gate(up), out),
+        (Some(of_gate), Some(up)) if of_gate.scales() == up.scales() => multiply(tier, pool, gate, x, Finish::Gate(up), out),
         _ => {
             spare.resize(out.len(), 0.0);
             multiply(tier, pool, gate, x, Finish::Store(None), out);
@@ -306,7 +306,9 @@ fn multiply(
                 finish,
                 out: SharedMut::new(out),
             };
-            x.with_quantized(tier, pool, |x| packed::products(tier, pool, x, &[product]));
+            x.with_quantized(tier, pool, packed.scales(), |x| {
+                packed::products(tier, pool, x, &[product])
+            });
         }
     }
 }

@@ -1,7 +1,7 @@
 //! Activations in 8 bits.
 //!
-//! Each 32 values of a row share a scale, their largest magnitude over 127, and are rounded to multiples of it. What a
-//! product needs of them beside the bytes is kept with them: weights are stored unsigned, so a product is too large by
+//! Some values of a row share a scale, their largest magnitude over 127, and are rounded to multiples of it: 32, or the
+//! 256 of a superblock, whose products are then sums of integers times integer scales. What a product needs of them beside the bytes is kept with them: weights are stored unsigned, so a product is too large by
 //! the zero point times the activations' sum, and minima are multiplied by that sum.
 
 use crate::Pool;
@@ -9,10 +9,32 @@ use crate::Tier;
 use crate::pool::SharedMut;
 use crate::norm::RmsNorm;
 use crate::scratch;
-use crate::simd::{self, Kernel, LANES, Simd};
+use crate::simd::{self, Kernel, Simd};
 
-/// Values that share a scale.
+/// Values of a block.
 pub(super) const BLOCK: usize = 32;
+
+/// Which values share a scale.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Scales {
+    /// The 32 of a block.
+    Blocks,
+    /// 256: eight blocks.
+    Superblocks,
+}
+
+impl Scales {
+    /// Both, in the order of their numbers.
+    pub(super) const ALL: [Scales; 2] = [Scales::Blocks, Scales::Superblocks];
+
+    /// Blocks that share a scale.
+    const fn blocks(self) -> usize {
+        match self {
+            Scales::Blocks => 1,
+            Scales::Superblocks => 8,
+        }
+    }
+}
 
 /// 32 activations of one row.
 #[repr(C, align(64))]
@@ -28,9 +50,10 @@ pub(super) struct QuantBlock {
     pub halves_minus_32: [i32; 2],
     /// The quantized values' sum times the scale.
     pub sum: f32,
-    /// The sums of the first and the last 16 values times the scale.
-    pub first_sum: f32,
-    pub last_sum: f32,
+    /// Two sums of quantized values, in 16 bits each: of this block, and of the next of its superblock.
+    pub pair: i32,
+    /// Of the first and of the last 16 values.
+    pub halves: i32,
 }
 
 impl QuantBlock {
@@ -93,16 +116,16 @@ impl Quantized {
         })
     }
 
-    /// Replaces the content by `tokens` rows of `cols` values (whole blocks).
+    /// Replaces the content by `tokens` rows of `cols` values (whole blocks, or superblocks).
     pub(super) fn fill(
         &mut self,
         tier: Tier,
         pool: &Pool,
-        cols: usize,
-        tokens: usize,
+        scales: Scales,
+        [tokens, cols]: [usize; 2],
         source: Source,
     ) {
-        assert!(cols.is_multiple_of(BLOCK));
+        assert!(cols.is_multiple_of(BLOCK * scales.blocks()));
         (self.tokens, self.row) = (tokens, cols / BLOCK);
         self.blocks.resize(tokens * self.row, QuantBlock::default());
         let blocks_per_row = self.row;
@@ -123,7 +146,13 @@ impl Quantized {
                         let x = source.row(tier, first + t, buffer);
                         let blocks = &mut blocks[t.min(blocks_per_row * n)..];
                         let stride = n;
-                        simd::run(tier, Quantize { x, stride, blocks });
+                        let quantize = Quantize {
+                            x,
+                            scales,
+                            stride,
+                            blocks,
+                        };
+                        simd::run(tier, quantize);
                     });
                 }
                 first += n;
@@ -172,6 +201,7 @@ impl Source<'_> {
 /// Quantizes a row.
 struct Quantize<'a> {
     x: &'a [f32],
+    scales: Scales,
     /// The distance of the row's blocks.
     stride: usize,
     blocks: &'a mut [QuantBlock],
@@ -182,50 +212,75 @@ impl Kernel for Quantize<'_> {
 
     #[inline(always)]
     fn run<S: Simd>(self, s: S) {
-        let blocks = self.blocks.iter_mut().step_by(self.stride);
-        for (x, block) in self.x.as_chunks::<BLOCK>().0.iter().zip(blocks) {
-            quantize(s, x, block);
+        let Quantize {
+            x,
+            scales,
+            stride,
+            blocks,
+        } = self;
+        match scales {
+            Scales::Blocks => quantize_row::<S, 1>(s, x, stride, blocks),
+            Scales::Superblocks => quantize_row::<S, 8>(s, x, stride, blocks),
         }
     }
 }
 
+/// Quantizes a row of which `N` blocks share a scale.
 #[inline(always)]
-fn quantize<S: Simd>(s: S, x: &[f32; BLOCK], block: &mut QuantBlock) {
-    let zero = s.splat(0.0);
-    let halves = x.as_chunks::<LANES>().0;
-    let x = [s.load(&halves[0]), s.load(&halves[1])];
-    let sizes = [
-        s.max(s.sub(zero, x[0]), x[0]),
-        s.max(s.sub(zero, x[1]), x[1]),
-    ];
-    let largest = s.max_lane(s.max(sizes[0], sizes[1]));
-    // 0, or NaN where a value is not finite, which a maximum may lose.
-    let probe = s.sum(s.add(s.mul(x[0], zero), s.mul(x[1], zero)));
-    let mut scale = largest / 127.0;
-    let mut inverse = 127.0 / largest;
-    if scale < f32::MIN_POSITIVE {
-        // Too small to be told from zeros.
-        (scale, inverse) = (0.0, 0.0);
+fn quantize_row<S: Simd, const N: usize>(
+    s: S,
+    x: &[f32],
+    stride: usize,
+    blocks: &mut [QuantBlock],
+) {
+    let x = x.as_chunks::<BLOCK>().0.as_chunks::<N>().0;
+    for (x, blocks) in x.iter().zip(blocks.chunks_mut(N * stride)) {
+        let zero = s.splat(0.0);
+        let (mut largest, mut probe) = (zero, zero);
+        for half in x.as_flattened().as_chunks().0 {
+            let x = s.load(half);
+            largest = s.max(s.max(s.sub(zero, x), x), largest);
+            probe = s.add(probe, s.mul(x, zero));
+        }
+        let largest = s.max_lane(largest);
+        let mut scale = largest / 127.0;
+        let mut inverse = 127.0 / largest;
+        if scale < f32::MIN_POSITIVE {
+            // Too small to be told from zeros.
+            (scale, inverse) = (0.0, 0.0);
+        }
+        // 0, or NaN where a value is not finite, which a maximum may lose.
+        scale += s.sum(probe);
+        let inverse = s.splat(inverse);
+        let mut later = 0;
+        for (i, x) in x.iter().enumerate().rev() {
+            let block = &mut blocks[i * stride];
+            block.scale = scale;
+            let mut sums = [0; 2];
+            let halves = x.as_chunks().0.iter().zip(block.q.as_chunks_mut().0);
+            for ((x, bytes), sum) in halves.zip(&mut sums) {
+                let q = s.to_i32(s.mul(s.load(x), inverse));
+                s.narrow_i8(q, bytes);
+                // Sums of small integers are exact.
+                *sum = s.sum(s.to_f32(q)) as i32;
+            }
+            let [first, last] = sums;
+            let all = first.wrapping_add(last);
+            block.minus_8 = all.wrapping_mul(-8);
+            block.minus_128 = all.wrapping_mul(-128);
+            block.halves_minus_32 = [first.wrapping_mul(-32), last.wrapping_mul(-32)];
+            block.sum = all as f32 * scale;
+            block.pair = pair(all, later);
+            block.halves = pair(first, last);
+            later = all;
+        }
     }
-    block.scale = scale + probe;
-    let inverse = s.splat(inverse);
-    let q = [
-        s.to_i32(s.mul(x[0], inverse)),
-        s.to_i32(s.mul(x[1], inverse)),
-    ];
-    let bytes = block.q.as_chunks_mut::<LANES>().0;
-    s.narrow_i8(q[0], &mut bytes[0]);
-    s.narrow_i8(q[1], &mut bytes[1]);
-    // Sums of small integers are exact.
-    let sums = [s.sum(s.to_f32(q[0])), s.sum(s.to_f32(q[1]))];
-    let [first, last] = sums.map(|sum| sum as i32);
-    let all = first.wrapping_add(last);
-    block.minus_8 = all.wrapping_mul(-8);
-    block.minus_128 = all.wrapping_mul(-128);
-    block.halves_minus_32 = [first.wrapping_mul(-32), last.wrapping_mul(-32)];
-    block.sum = all as f32 * block.scale;
-    block.first_sum = sums[0] * block.scale;
-    block.last_sum = sums[1] * block.scale;
+}
+
+/// Two numbers of 16 bits in one.
+#[inline(always)]
+fn pair(low: i32, high: i32) -> i32 {
+    low & 0xFFFF | high << 16
 }
 
 #[cfg(test)]
@@ -237,8 +292,11 @@ mod tests {
     fn values_come_back_within_half_a_step_and_tiers_agree() {
         let pool = Pool::new(2);
         let mut random = Random::new(30);
-        for tokens in [1, 2, 7, 12, 13, 31, 150] {
-            let cols = 96;
+        let kinds = [(Scales::Blocks, 96), (Scales::Superblocks, 512)];
+        for (tokens, (scales, cols)) in
+            [1, 2, 7, 12, 13, 31, 150].into_iter().flat_map(|t| kinds.map(|k| (t, k)))
+        {
+            let row = cols / 32;
             let mut x = random.normals(tokens * cols);
             x[..32].fill(0.0);
             x[32] = 1e-42;
@@ -247,7 +305,8 @@ mod tests {
             for tier in Tier::available() {
                 let mut quantized = Quantized::default();
                 let (x, stride) = (&x[..], cols);
-                quantized.fill(tier, &pool, cols, tokens, Source::Rows { x, stride });
+                let source = Source::Rows { x, stride };
+                quantized.fill(tier, &pool, scales, [tokens, cols], source);
                 let mut all = Vec::new();
                 for tile in quantized.tiles() {
                     for (i, block) in tile.blocks.iter().enumerate() {
@@ -266,11 +325,16 @@ mod tests {
                         assert_eq!([block.minus_8, block.minus_128], [-8 * sum, -128 * sum]);
                         assert_eq!(block.halves_minus_32, [-32 * half, -32 * (sum - half)]);
                         assert_eq!(block.sum, sum as f32 * block.scale);
-                        assert_eq!(block.first_sum, half as f32 * block.scale);
-                        all.push((token * 3 + at, block.q, block.scale.to_bits()));
+                        assert_eq!(block.halves, pair(half, sum - half));
+                        assert_eq!(block.pair as i16 as i32, sum);
+                        if scales == Scales::Superblocks && at % 8 < 7 {
+                            let next = &tile.blocks[i + tile.tokens];
+                            assert_eq!(block.pair >> 16, next.pair as i16 as i32);
+                        }
+                        all.push((token * row + at, block.q, block.scale.to_bits()));
                     }
                 }
-                assert_eq!(all.len(), tokens * 3);
+                assert_eq!(all.len(), tokens * row);
                 all.sort();
                 assert_eq!(first.get_or_insert(all.clone()), &all, "{tier}");
             }
@@ -285,7 +349,7 @@ mod tests {
                 x[at] = value;
                 let mut quantized = Quantized::default();
                 let source = Source::Rows { x: &x, stride: 64 };
-                quantized.fill(tier, &Pool::new(1), 64, 1, source);
+                quantized.fill(tier, &Pool::new(1), Scales::Blocks, [1, 64], source);
                 let tile = quantized.tiles().next().unwrap();
                 assert!(tile.blocks[0].scale.is_nan() && tile.blocks[1].scale == 1.0 / 127.0);
             }

@@ -309,14 +309,14 @@ fn wrong_sizes_are_errors() {
 }
 
 /// What the activations become when they are quantized, by the rule itself.
-fn rounded(x: &[f32]) -> Vec<f32> {
+fn rounded(x: &[f32], group: usize) -> Vec<f32> {
     let block = |x: &[f32]| {
         let scale = x.iter().fold(0.0, |m: f32, v| m.max(v.abs())) / 127.0;
         x.iter()
             .map(move |v| (v / scale).round_ties_even() * scale)
             .collect::<Vec<_>>()
     };
-    x.chunks(32).flat_map(block).collect()
+    x.chunks(group).flat_map(block).collect()
 }
 
 #[test]
@@ -338,7 +338,7 @@ fn integer_products_of_every_type_in_every_tier() {
             let bytes = Bytes::from(stored(&mut random, dtype, rows, cols));
             let w = Matrix::new(&pool, dtype, rows, cols, bytes, Precision::Int8).unwrap();
             let x = random.normals(tokens * cols);
-            let expected = exact(&w, &rounded(&x));
+            let expected = exact(&w, &rounded(&x, dtype.block_len()));
             for tier in Tier::available() {
                 let got = product(tier, &pool, &w, &x);
                 for (got, (expected, size)) in got.iter().zip(&expected) {

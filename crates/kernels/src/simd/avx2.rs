@@ -237,6 +237,8 @@ impl<D: Dots> Simd for Avx2<D> {
         fn and(a: __m256i, b: __m256i) -> __m256i = _mm256_and_si256(a, b);
         fn or(a: __m256i, b: __m256i) -> __m256i = _mm256_or_si256(a, b);
         fn dot_u7(acc: __m256i, w: __m256i, a: __m256i) -> __m256i = D::dot_u7(acc, w, a);
+        fn dot_i16(acc: __m256i, a: __m256i, b: __m256i) -> __m256i =
+            _mm256_add_epi32(acc, _mm256_madd_epi16(a, b));
         fn dot_u8(acc: __m256i, w: __m256i, a: __m256i) -> __m256i = D::dot_u8(acc, w, a);
     }
 }

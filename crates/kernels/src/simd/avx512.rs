@@ -87,6 +87,7 @@ impl Simd for Avx512 {
         fn sar<const N: u32>(a: __m512i) -> __m512i = _mm512_srai_epi32::<N>(a);
 
         fn dot_u7(acc: __m512i, w: __m512i, a: __m512i) -> __m512i = _mm512_dpbusd_epi32(acc, w, a);
+        fn dot_i16(acc: __m512i, a: __m512i, b: __m512i) -> __m512i = _mm512_dpwssd_epi32(acc, a, b);
         fn dot_u8(acc: __m512i, w: __m512i, a: __m512i) -> __m512i = _mm512_dpbusd_epi32(acc, w, a);
     }
 }

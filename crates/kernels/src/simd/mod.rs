@@ -94,6 +94,8 @@ pub(crate) trait Simd: Copy + Send + Sync + 'static {
 
     /// Adds to each i32 lane of `acc` the products of its four bytes: unsigned in `w`, at most 127, signed in `a`.
     fn dot_u7(self, acc: Self::I, w: Self::I, a: Self::I) -> Self::I;
+    /// Adds to each i32 lane of `acc` the products of its two signed 16-bit halves.
+    fn dot_i16(self, acc: Self::I, a: Self::I, b: Self::I) -> Self::I;
     /// As [`Simd::dot_u7`], but `w` may be any byte and `a` must not be -128.
     fn dot_u8(self, acc: Self::I, w: Self::I, a: Self::I) -> Self::I;
 }

@@ -336,6 +336,11 @@ impl<D: Dots> Simd for Neon<D> {
         fn or(a: int32x4_t, b: int32x4_t) -> int32x4_t = vorrq_s32(a, b);
         // Bytes of at most 127 are the same signed or not.
         fn dot_u7(acc: int32x4_t, w: int32x4_t, a: int32x4_t) -> int32x4_t = sdot(acc, w, a);
+        fn dot_i16(acc: int32x4_t, a: int32x4_t, b: int32x4_t) -> int32x4_t = {
+            let (a, b) = (vreinterpretq_s16_s32(a), vreinterpretq_s16_s32(b));
+            let low = vmull_s16(vget_low_s16(a), vget_low_s16(b));
+            vaddq_s32(acc, vpaddq_s32(low, vmull_high_s16(a, b)))
+        };
         fn dot_u8(acc: int32x4_t, w: int32x4_t, a: int32x4_t) -> int32x4_t = D::dot_u8(acc, w, a);
     }
 }

@@ -179,6 +179,13 @@ impl Simd for Scalar {
     fn dot_u7(self, acc: Self::I, w: Self::I, a: Self::I) -> Self::I {
         self.dot_u8(acc, w, a)
     }
+    #[inline(always)]
+    fn dot_i16(self, acc: Self::I, a: Self::I, b: Self::I) -> Self::I {
+        std::array::from_fn(|i| {
+            let high = (a[i] >> 16) * (b[i] >> 16);
+            acc[i] + i32::from(a[i] as i16) * i32::from(b[i] as i16) + high
+        })
+    }
     // A call, unlike the rest: where each of a block's products is spelled out, compilers take minutes for them.
     #[inline(never)]
     fn dot_u8(self, acc: Self::I, w: Self::I, a: Self::I) -> Self::I {

@@ -28,13 +28,26 @@ pub(super) trait Format: 'static {
     /// `half` is the 16 rows' f16 where [`Format::HALF`], else of no meaning.
     fn header<S: Simd>(s: S, words: &[Line], half: &[u8; 2 * LANES]) -> Self::Header<S>;
 
-    /// The part's factor.
+    /// The factor of a block of one group, the part's whole-numbered share of it in a superblock.
     fn scale<S: Simd>(s: S, header: &Self::Header<S>, group: usize, part: usize) -> S::F;
 
-    /// What is added to each value, where [`Format::MINS`].
+    /// The other share of the parts' factors in a superblock.
     #[inline(always)]
-    fn min<S: Simd>(s: S, _header: &Self::Header<S>, _group: usize, _part: usize) -> S::F {
+    fn factor<S: Simd>(s: S, _header: &Self::Header<S>) -> S::F {
+        s.splat(1.0)
+    }
+
+    /// Where [`Format::MINS`], what is added to each value, or in a superblock what times the parts' minima is.
+    #[inline(always)]
+    fn min<S: Simd>(s: S, _header: &Self::Header<S>) -> S::F {
         s.splat(0.0)
+    }
+
+    /// The whole-numbered minima of two parts of a superblock in 16 bits each: of the two of a group, or of this group and
+    /// the next.
+    #[inline(always)]
+    fn min_pair<S: Simd>(s: S, _header: &Self::Header<S>, _group: usize) -> S::I {
+        s.splat_i32(0)
     }
 
     /// The `pair`th two fours of a part's weights: fours `pair` and `4 + pair` of 32 values, or `2 pair` and
@@ -90,6 +103,15 @@ fn four_lines<S: Simd>(s: S, lines: &[Line]) -> [S::I; 4] {
 #[inline(always)]
 fn byte<S: Simd>(s: S, words: S::I, at: usize) -> S::F {
     s.to_f32(s.and(s.shr_by(words, 8 * at as u32), s.splat_i32(0xFF)))
+}
+
+/// The bits `mask` of the two lowest bytes of every word, as 16 bits each.
+#[inline(always)]
+fn byte_pair<S: Simd>(s: S, words: S::I, mask: i32) -> S::I {
+    s.or(
+        s.and(words, s.splat_i32(mask)),
+        s.and(s.shl::<8>(words), s.splat_i32(mask << 16)),
+    )
 }
 
 /// The fifth bits of the two fours of a pair, from the line as it is packed.
@@ -152,7 +174,7 @@ impl Format for Q4_1 {
         header[0]
     }
     #[inline(always)]
-    fn min<S: Simd>(_s: S, header: &[S::F; 2], _group: usize, _part: usize) -> S::F {
+    fn min<S: Simd>(_s: S, header: &[S::F; 2]) -> S::F {
         header[1]
     }
     #[inline(always)]
@@ -220,7 +242,7 @@ impl Format for Q5_1 {
         header[0]
     }
     #[inline(always)]
-    fn min<S: Simd>(_s: S, header: &[S::F; 2], _group: usize, _part: usize) -> S::F {
+    fn min<S: Simd>(_s: S, header: &[S::F; 2]) -> S::F {
         header[1]
     }
     #[inline(always)]
@@ -306,11 +328,12 @@ impl<S: Simd> KScales<S> {
     }
     #[inline(always)]
     fn scale(&self, s: S, group: usize) -> S::F {
-        s.mul(self.d, byte(s, self.scales[group / 4], group % 4))
+        byte(s, self.scales[group / 4], group % 4)
     }
+    /// The minima of an even group and the next.
     #[inline(always)]
-    fn min(&self, s: S, group: usize) -> S::F {
-        s.mul(self.minus_dmin, byte(s, self.mins[group / 4], group % 4))
+    fn min_pair(&self, s: S, group: usize) -> S::I {
+        byte_pair(s, s.shr_by(self.mins[group / 4], 8 * (group as u32 % 4)), 0xFF)
     }
 }
 
@@ -331,8 +354,16 @@ impl Format for Q4K {
         header.scale(s, group)
     }
     #[inline(always)]
-    fn min<S: Simd>(s: S, header: &KScales<S>, group: usize, _part: usize) -> S::F {
-        header.min(s, group)
+    fn factor<S: Simd>(_s: S, header: &KScales<S>) -> S::F {
+        header.d
+    }
+    #[inline(always)]
+    fn min<S: Simd>(_s: S, header: &KScales<S>) -> S::F {
+        header.minus_dmin
+    }
+    #[inline(always)]
+    fn min_pair<S: Simd>(s: S, header: &KScales<S>, group: usize) -> S::I {
+        header.min_pair(s, group)
     }
     #[inline(always)]
     fn weights<S: Simd>(
@@ -368,8 +399,16 @@ impl Format for Q5K {
         header.scale(s, group)
     }
     #[inline(always)]
-    fn min<S: Simd>(s: S, header: &KScales<S>, group: usize, _part: usize) -> S::F {
-        header.min(s, group)
+    fn factor<S: Simd>(_s: S, header: &KScales<S>) -> S::F {
+        header.d
+    }
+    #[inline(always)]
+    fn min<S: Simd>(_s: S, header: &KScales<S>) -> S::F {
+        header.minus_dmin
+    }
+    #[inline(always)]
+    fn min_pair<S: Simd>(s: S, header: &KScales<S>, group: usize) -> S::I {
+        header.min_pair(s, group)
     }
     #[inline(always)]
     fn weights<S: Simd>(
@@ -420,7 +459,11 @@ impl Format for Q6K {
             2 => s.shl::<8>(words),
             _ => words,
         };
-        s.mul(header.0, s.to_f32(s.sar::<24>(top)))
+        s.to_f32(s.sar::<24>(top))
+    }
+    #[inline(always)]
+    fn factor<S: Simd>(_s: S, header: &(S::F, [S::I; 4])) -> S::F {
+        header.0
     }
     #[inline(always)]
     fn weights<S: Simd>(s: S, words: &[Line], group: usize, part: usize, pair: usize) -> [S::I; 2] {
@@ -468,7 +511,7 @@ impl Format for Q3K {
     fn scale<S: Simd>(s: S, header: &(S::F, [S::I; 3]), group: usize, part: usize) -> S::F {
         let group = 2 * group + part;
         // Four low bits in the first 8 bytes, two high bits in the last 4.
-        let (d, words) = header;
+        let words = &header.1;
         let byte = 8 * (group as u32 % 4);
         let low = s.shr_by(words[group % 8 / 4], byte + 4 * (group as u32 / 8));
         let high = s.shr_by(words[2], byte + 2 * (group as u32 / 4));
@@ -476,7 +519,11 @@ impl Format for Q3K {
             s.and(low, s.splat_i32(15)),
             s.shl::<4>(s.and(high, s.splat_i32(3))),
         );
-        s.mul(*d, s.to_f32(s.sub_i32(scale, s.splat_i32(32))))
+        s.to_f32(s.sub_i32(scale, s.splat_i32(32)))
+    }
+    #[inline(always)]
+    fn factor<S: Simd>(_s: S, header: &(S::F, [S::I; 3])) -> S::F {
+        header.0
     }
     #[inline(always)]
     fn weights<S: Simd>(s: S, words: &[Line], group: usize, part: usize, pair: usize) -> [S::I; 2] {
@@ -517,13 +564,20 @@ impl Format for Q2K {
     fn scale<S: Simd>(s: S, header: &([S::F; 2], [S::I; 4]), group: usize, part: usize) -> S::F {
         let group = 2 * group + part;
         let low = s.and(header.1[group / 4], s.splat_i32(0x0F0F_0F0F));
-        s.mul(header.0[0], byte(s, low, group % 4))
+        byte(s, low, group % 4)
     }
     #[inline(always)]
-    fn min<S: Simd>(s: S, header: &([S::F; 2], [S::I; 4]), group: usize, part: usize) -> S::F {
-        let group = 2 * group + part;
-        let high = s.and(s.shr::<4>(header.1[group / 4]), s.splat_i32(0x0F0F_0F0F));
-        s.mul(header.0[1], byte(s, high, group % 4))
+    fn factor<S: Simd>(_s: S, header: &([S::F; 2], [S::I; 4])) -> S::F {
+        header.0[0]
+    }
+    #[inline(always)]
+    fn min<S: Simd>(_s: S, header: &([S::F; 2], [S::I; 4])) -> S::F {
+        header.0[1]
+    }
+    #[inline(always)]
+    fn min_pair<S: Simd>(s: S, header: &([S::F; 2], [S::I; 4]), group: usize) -> S::I {
+        let at = 8 * (2 * group as u32 % 4) + 4;
+        byte_pair(s, s.shr_by(header.1[group / 2], at), 15)
     }
     #[inline(always)]
     fn weights<S: Simd>(s: S, words: &[Line], group: usize, part: usize, pair: usize) -> [S::I; 2] {

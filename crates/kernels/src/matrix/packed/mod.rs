@@ -6,7 +6,7 @@ mod product;
 
 use std::ops::Range;
 
-use super::quantized::{Quantized, TILE, Tile};
+use super::quantized::{Quantized, Scales, TILE, Tile};
 use crate::activation::silu_times;
 use crate::memory::Buffer;
 use crate::pool::SharedMut;
@@ -80,6 +80,14 @@ impl Packed {
             self.layout
                 .unpack(lines, self.blocks, b, row % ROWS, &mut stored);
             dequantize(self.dtype, &stored, out);
+        }
+    }
+
+    /// The scales of activations that the product takes.
+    pub(super) fn scales(&self) -> Scales {
+        match self.dtype.block_len() {
+            256 => Scales::Superblocks,
+            _ => Scales::Blocks,
         }
     }
 

@@ -176,14 +176,12 @@ impl Piece<'_> {
                 s.prefetch(std::ptr::from_ref(line).wrapping_offset(ahead));
             }
             let header = F::header(s, words, half);
-            for group in 0..F::GROUPS {
-                let at = b * F::GROUPS + group;
-                // SAFETY: `at` is below the number of groups, so by the check above `T` blocks lie there.
-                let x: &[QuantBlock; T] = unsafe { &*x.as_ptr().add(at * stride).cast() };
-                add_part::<S, F, T, 0>(s, words, &header, group, x, &mut acc);
-                if F::PARTS == 2 {
-                    add_part::<S, F, T, 1>(s, words, &header, group, x, &mut acc);
-                }
+            // SAFETY: `b` is below the number of blocks, so by the check above `T` tokens' activations lie there.
+            let x = unsafe { Activations::<T>::new(x, b * F::GROUPS, stride) };
+            if F::GROUPS == 1 {
+                add_block::<S, F, T>(s, words, &header, x.block(0), &mut acc);
+            } else {
+                add_superblock::<S, F, T>(s, words, &header, x, &mut acc);
             }
         }
         for (acc, sum) in acc.iter().zip(&mut sums[t..]) {
@@ -193,16 +191,113 @@ impl Piece<'_> {
     }
 }
 
-/// Adds the products of one part of a group.
+/// The activations of `T` tokens that a block of weights is multiplied with.
+#[derive(Clone, Copy)]
+struct Activations<'a, const T: usize> {
+    blocks: &'a [QuantBlock],
+    stride: usize,
+}
+
+impl<'a, const T: usize> Activations<'a, T> {
+    /// Those from group `at`, as many groups as a block of weights has.
+    ///
+    /// # Safety
+    /// In each of these groups, `stride` blocks apart, there are `T` blocks.
+    #[inline(always)]
+    unsafe fn new(blocks: &'a [QuantBlock], at: usize, stride: usize) -> Activations<'a, T> {
+        // SAFETY: by this function's contract.
+        let blocks = unsafe { blocks.get_unchecked(at * stride..) };
+        Activations { blocks, stride }
+    }
+
+    /// A group's. It must be one of the block of weights.
+    #[inline(always)]
+    fn block(&self, group: usize) -> &'a [QuantBlock; T] {
+        // SAFETY: by the contract of `new`.
+        unsafe { &*self.blocks.as_ptr().add(group * self.stride).cast() }
+    }
+}
+
+/// Adds the products of a block of 32 weights, whose activations have a scale of their own.
 #[inline(always)]
-fn add_part<S: Simd, F: Format, const T: usize, const PART: usize>(
+fn add_block<S: Simd, F: Format, const T: usize>(
     s: S,
     words: &[Line],
     header: &F::Header<S>,
-    group: usize,
     x: &[QuantBlock; T],
     acc: &mut [S::F; T],
 ) {
+    let dots = dots::<S, F, T, 0>(s, words, 0, x);
+    let scale = F::scale(s, header, 0, 0);
+    for ((acc, dot), x) in acc.iter_mut().zip(&dots).zip(x) {
+        *acc = s.fma(s.to_f32(*dot), s.mul(scale, s.splat(x.scale)), *acc);
+    }
+    if F::MINS {
+        let min = F::min(s, header);
+        for (acc, x) in acc.iter_mut().zip(x) {
+            *acc = s.fma(min, s.splat(x.sum), *acc);
+        }
+    }
+}
+
+/// Adds the products of a superblock of 256 weights. Its parts' scales and minima are integers times one number each, and
+/// its activations have one scale, so that both numbers are multiplied only once.
+#[inline(always)]
+fn add_superblock<S: Simd, F: Format, const T: usize>(
+    s: S,
+    words: &[Line],
+    header: &F::Header<S>,
+    x: Activations<T>,
+    acc: &mut [S::F; T],
+) {
+    let mut sums = [s.splat(0.0); T];
+    for group in 0..F::GROUPS {
+        let x = x.block(group);
+        let parts = dots::<S, F, T, 0>(s, words, group, x);
+        let scale = F::scale(s, header, group, 0);
+        for (sum, dot) in sums.iter_mut().zip(&parts) {
+            *sum = s.fma(s.to_f32(*dot), scale, *sum);
+        }
+        if F::PARTS == 2 {
+            let parts = dots::<S, F, T, 1>(s, words, group, x);
+            let scale = F::scale(s, header, group, 1);
+            for (sum, dot) in sums.iter_mut().zip(&parts) {
+                *sum = s.fma(s.to_f32(*dot), scale, *sum);
+            }
+        }
+    }
+    let factor = F::factor(s, header);
+    for sum in &mut sums {
+        *sum = s.mul(*sum, factor);
+    }
+    if F::MINS {
+        let mut mins = [s.splat_i32(0); T];
+        // Two parts' minima at once: of one group, or of two.
+        for group in (0..F::GROUPS).step_by(3 - F::PARTS) {
+            let pair = F::min_pair(s, header, group);
+            for (min, x) in mins.iter_mut().zip(x.block(group)) {
+                let parts = if F::PARTS == 2 { x.halves } else { x.pair };
+                *min = s.dot_i16(*min, pair, s.splat_i32(parts));
+            }
+        }
+        let factor = F::min(s, header);
+        for (sum, min) in sums.iter_mut().zip(&mins) {
+            *sum = s.fma(s.to_f32(*min), factor, *sum);
+        }
+    }
+    for ((acc, sum), x) in acc.iter_mut().zip(&sums).zip(x.block(0)) {
+        *acc = s.fma(*sum, s.splat(x.scale), *acc);
+    }
+}
+
+/// The integer products of one part of a group.
+#[inline(always)]
+fn dots<S: Simd, F: Format, const T: usize, const PART: usize>(
+    s: S,
+    words: &[Line],
+    group: usize,
+    x: &[QuantBlock; T],
+) -> [S::I; T] {
     let mut dots = [s.splat_i32(0); T];
     for (dot, x) in dots.iter_mut().zip(x) {
         *dot = s.splat_i32(F::correction(x, PART));
@@ -218,21 +313,7 @@ fn add_part<S: Simd, F: Format, const T: usize, const PART: usize>(
             *dot = dot_four::<S, F>(s, *dot, w[1], x.four(second));
         }
     }
-    let scale = F::scale(s, header, group, PART);
-    for ((acc, dot), x) in acc.iter_mut().zip(&dots).zip(x) {
-        *acc = s.fma(s.to_f32(*dot), s.mul(scale, s.splat(x.scale)), *acc);
-    }
-    if F::MINS {
-        let min = F::min(s, header, group, PART);
-        for (acc, x) in acc.iter_mut().zip(x) {
-            let sum = match (F::PARTS, PART) {
-                (1, _) => x.sum,
-                (_, 0) => x.first_sum,
-                _ => x.last_sum,
-            };
-            *acc = s.fma(min, s.splat(sum), *acc);
-        }
-    }
+    dots
 }
 
 /// Adds the products of four weights of each row with four activations.
