@@ -6,7 +6,9 @@
 
 Needs the PyPI package llama-cpp-python, built for the machine (CMAKE_ARGS=-DGGML_NATIVE=ON). Each round measures
 llama.cpp in a process of its own and then `hearth bench`; the table gives the median of the rounds and the ratio of
-the pairs. Weights may be random: speed does not depend on their values.
+the pairs. The shares are of what the machine was measured to reach in the same run: of its peak of integer products
+(f32 products, where weights are not quantized) and of its read bandwidth, all weights being read once a step. Weights
+may be random: speed does not depend on their values.
 """
 
 import argparse
@@ -94,6 +96,10 @@ def hearth(args):
     return {
         "prefill": got["prefill"]["tokens_per_second"],
         "batch": {str(d["batch"]): d["tokens_per_second"] for d in got["decode"]},
+        "machine": got["machine"],
+        "prefill_shares": {"peak": got["prefill"]["share_of_peak"]},
+        "batch_shares": {str(d["batch"]): {"peak": d["share_of_peak"], "bandwidth": d["share_of_bandwidth"]}
+                         for d in got["decode"]},
     }
 
 
@@ -118,26 +124,46 @@ def main():
         mine.append(hearth(args))
 
     def rows():
-        yield f"prefill {args.prompt}", lambda r: r["prefill"]
+        yield f"prefill {args.prompt}", lambda r: r["prefill"], lambda r: r["prefill_shares"]
         for n in args.batch.split(","):
-            yield f"decode {n}", lambda r, n=n: r["batch"][n]
+            yield f"decode {n}", lambda r, n=n: r["batch"][n], lambda r, n=n: r["batch_shares"][n]
 
     table = []
-    for name, get in rows():
-        table.append({
+    for name, get, shares in rows():
+        row = {
             "what": name,
             "hearth": statistics.median(map(get, mine)),
             "llama_cpp": statistics.median(map(get, theirs)),
             "ratio": statistics.median(get(m) / get(t) for m, t in zip(mine, theirs)),
-        })
+        }
+        for limit in shares(mine[0]):
+            row[f"hearth_of_{limit}"] = statistics.median(shares(m)[limit] for m in mine)
+            # The same work in the time that llama.cpp takes.
+            row[f"llama_cpp_of_{limit}"] = statistics.median(
+                shares(m)[limit] / get(m) * get(t) for m, t in zip(mine, theirs))
+        table.append(row)
+
+    def limit(name):
+        return statistics.median(m["machine"][name] for m in mine) / 1e9
+
+    limits = {"int8_gops": limit("int8_ops_per_second"), "f32_gflops": limit("f32_flops_per_second"),
+              "read_gbs": limit("read_bandwidth_bytes_per_second")}
     if args.json:
-        return print(json.dumps(table, indent=2))
+        return print(json.dumps({"machine": limits, "rows": table}, indent=2))
     import llama_cpp
     print(f"{os.path.basename(args.model)}, {args.threads} threads, {args.rounds} rounds, tokens a second; "
           f"llama-cpp-python {llama_cpp.__version__}")
-    print(f"| {'':14} | {'hearth':>8} | {'llama.cpp':>9} | {'ratio':>6} |\n|{'-' * 16}|{'-' * 10}|{'-' * 11}|{'-' * 8}|")
+    print("the machine: {int8_gops:.0f} Gop/s with integers, {f32_gflops:.0f} with f32, reads {read_gbs:.1f} GB/s\n"
+          .format(**limits))
+    head = ["", "hearth", "llama.cpp", "ratio", "of peak", "of bandwidth"]
+    print("| {:12} | {:>8} | {:>9} | {:>6} | {:>15} | {:>15} |".format(*head))
+    print("|" + "|".join("-" * n for n in (14, 10, 11, 8, 17, 17)) + "|")
     for r in table:
-        print(f"| {r['what']:14} | {r['hearth']:8.1f} | {r['llama_cpp']:9.1f} | {r['ratio']:5.2f}x |")
+        cells = [f"{r[f'hearth_of_{x}']:.0%} ({r[f'llama_cpp_of_{x}']:.0%})" if f"hearth_of_{x}" in r else ""
+                 for x in ("peak", "bandwidth")]
+        print(f"| {r['what']:12} | {r['hearth']:8.1f} | {r['llama_cpp']:9.1f} | {r['ratio']:5.2f}x "
+              f"| {cells[0]:>15} | {cells[1]:>15} |")
+    print("\nshares are hearth's, llama.cpp's in brackets")
 
 
 main()

@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use anyhow::{Context, Result, anyhow, bail};
 use hearth_hub::{Entry, Kind, Location};
+use hearth_kernels::KvDType;
 use hearth_runtime::{EngineConfig, KeepAlive, ModelSettings, PageStore, Runtime, RuntimeConfig};
 use hearth_serve::{ServeConfig, Server};
 
@@ -58,6 +59,9 @@ pub struct Args {
     /// Answer to NAME as MODEL, for example gpt-4o=ember; can be repeated.
     #[arg(long = "alias", value_name = "NAME=MODEL", value_parser = alias)]
     aliases: Vec<(String, String)>,
+    /// The type that keys and values are kept in: f16, q8_0 (half the memory, a little less exact) or f32.
+    #[arg(long, value_name = "TYPE", default_value_t = EngineConfig::default().kv_dtype)]
+    cache_type: KvDType,
     /// Most sequences that a text model writes at once; others wait.
     #[arg(long, value_name = "N", default_value_t = EngineConfig::default().max_sequences)]
     max_sequences: usize,
@@ -138,6 +142,7 @@ pub fn run(args: Args) -> Result<()> {
     let entries = catalog.entries()?;
     let engine = EngineConfig {
         cache_bytes: args.cache << 20,
+        kv_dtype: args.cache_type,
         max_sequences: args.max_sequences,
         ..EngineConfig::default()
     };

@@ -18,6 +18,7 @@ mod load;
 mod model;
 mod models;
 pub mod pages;
+mod perplexity;
 pub mod sampling;
 pub mod template;
 pub mod tokenizer;
@@ -30,3 +31,4 @@ pub use load::{
 };
 pub use model::{Batch, EmbeddingInfo, EncoderModel, ModelInfo, Pooling, TextModel};
 pub use models::{Scratch, TextEncoder};
+pub use perplexity::{Perplexity, perplexity};

@@ -27,11 +27,16 @@ pub struct Bench {
 }
 
 impl Bench {
-    /// Allocates a cache for `sequences` of `tokens` tokens each.
-    pub fn new(model: Arc<dyn TextModel>, sequences: usize, tokens: usize) -> Result<Bench> {
+    /// Allocates a cache for `sequences` of `tokens` tokens each, of type `kv`.
+    pub fn new(
+        model: Arc<dyn TextModel>,
+        sequences: usize,
+        tokens: usize,
+        kv: KvDType,
+    ) -> Result<Bench> {
         let blocks_each = tokens.div_ceil(BLOCK_SIZE);
         let cache = model
-            .new_cache(sequences * blocks_each, BLOCK_SIZE, KvDType::F16)
+            .new_cache(sequences * blocks_each, BLOCK_SIZE, kv)
             .with_context(|| {
                 format!("no memory for the cache of {sequences} sequences of {tokens} tokens; try a smaller --batch")
             })?;
@@ -142,13 +147,16 @@ impl Bench {
     fn choose(&self, row: usize) -> u32 {
         let vocab = self.model.info().vocab_size;
         let scores = &self.logits[row * vocab..][..vocab];
-        let best = scores
-            .iter()
-            .enumerate()
-            .fold((0, f32::NEG_INFINITY), |best, (i, &score)| {
-                if score > best.1 { (i, score) } else { best }
-            });
-        best.0 as u32
+        // Lanes of their own, which a compiler turns into vectors.
+        let mut lanes = [f32::NEG_INFINITY; 16];
+        let (chunks, rest) = scores.as_chunks::<16>();
+        for chunk in chunks {
+            for (lane, &score) in lanes.iter_mut().zip(chunk) {
+                *lane = if score > *lane { score } else { *lane };
+            }
+        }
+        let best = lanes.iter().chain(rest).copied().fold(f32::NEG_INFINITY, f32::max);
+        scores.iter().position(|&score| score == best).unwrap_or(0) as u32
     }
 }
 

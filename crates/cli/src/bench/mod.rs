@@ -3,15 +3,18 @@
 mod measure;
 mod report;
 
+use std::io::Write;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Instant;
 
 use anyhow::{Context, Result, bail, ensure};
 use hearth_formats::Checkpoint;
-use hearth_kernels::{Pool, probe};
-use hearth_llm::{Kind, LoadOptions};
+use hearth_kernels::{KvDType, Pool, Precision, probe};
+use hearth_llm::tokenizer::Tokenizer;
+use hearth_llm::{Kind, LoadOptions, TextModel};
 
-use crate::models::Models;
+use crate::models::{Found, Models};
 use measure::{Bench, DECODE_PROMPT, median};
 use report::{Decode, Machine, Prefill, Report};
 
@@ -45,11 +48,29 @@ pub struct Args {
     /// Runs of each measurement.
     #[arg(long, value_name = "N", default_value = "3")]
     runs: std::num::NonZeroUsize,
+    /// The type that keys and values are kept in: f16, q8_0 or f32.
+    #[arg(long, value_name = "TYPE", default_value_t = KvDType::F16)]
+    cache_type: KvDType,
+    /// How quantized weights are multiplied: with activations of 8 bits, or in f32.
+    #[arg(long, value_enum, default_value = "int8")]
+    precision: PrecisionArg,
+    /// Measure no speed, but the model's perplexity on this text, in windows of --prompt tokens.
+    #[arg(long, value_name = "FILE")]
+    perplexity: Option<PathBuf>,
     /// Print one JSON object.
     #[arg(long)]
     json: bool,
     #[command(flatten)]
     models: Models,
+}
+
+/// How quantized weights are multiplied.
+#[derive(Clone, Copy, clap::ValueEnum)]
+enum PrecisionArg {
+    /// Activations are quantized to 8 bits.
+    Int8,
+    /// Weights are dequantized.
+    F32,
 }
 
 pub fn run(args: Args) -> Result<()> {
@@ -80,7 +101,14 @@ pub fn run(args: Args) -> Result<()> {
         );
     }
     let begin = Instant::now();
-    let model = hearth_llm::load_text(checkpoint, Arc::clone(&pool), LoadOptions::default())
+    let options = LoadOptions {
+        precision: match args.precision {
+            PrecisionArg::Int8 => Precision::Int8,
+            PrecisionArg::F32 => Precision::F32,
+        },
+        ..LoadOptions::default()
+    };
+    let model = hearth_llm::load_text(checkpoint, Arc::clone(&pool), options)
         .with_context(|| format!("cannot load {}", found.name))?;
     let load = begin.elapsed();
     let resident_bytes = resident_bytes();
@@ -88,12 +116,18 @@ pub fn run(args: Args) -> Result<()> {
     let info = model.info().clone();
     let context = info.context_length;
     let prompt = fit("--prompt", args.prompt, 512, context, 0)?;
+    if let Some(path) = &args.perplexity {
+        let text = std::fs::read_to_string(path)
+            .with_context(|| format!("cannot read {}", path.display()))?;
+        return measure_perplexity(&found, &*model, &text, prompt, &args);
+    }
     let generated = fit("--gen", args.r#gen, 128, context, DECODE_PROMPT)?;
     let most = args.batch.iter().copied().max().unwrap_or(1);
     let mut bench = Bench::new(
         Arc::clone(&model),
         most,
         prompt.max(DECODE_PROMPT + generated),
+        args.cache_type,
     )?;
 
     let machine = Machine {
@@ -106,7 +140,7 @@ pub fn run(args: Args) -> Result<()> {
         f32_flops_per_second: probe::f32_peak(&pool),
     };
     let work = Work::of(checkpoint);
-    let peak = if work.integer {
+    let peak = if work.integer && matches!(args.precision, PrecisionArg::Int8) {
         machine.int8_ops_per_second
     } else {
         machine.f32_flops_per_second
@@ -132,6 +166,7 @@ pub fn run(args: Args) -> Result<()> {
             tokens_per_second: steps * batch as f64,
             share_of_bandwidth: work.bytes_per_step as f64 * steps
                 / machine.read_bandwidth_bytes_per_second,
+            share_of_peak: 2.0 * work.weights_per_answer as f64 * steps * batch as f64 / peak,
         });
     }
     let report = Report {
@@ -149,6 +184,36 @@ pub fn run(args: Args) -> Result<()> {
         decode,
     };
     report.print(args.json)
+}
+
+/// Prints the perplexity of a text.
+fn measure_perplexity(
+    found: &Found,
+    model: &dyn TextModel,
+    text: &str,
+    window: usize,
+    args: &Args,
+) -> Result<()> {
+    let tokens = Tokenizer::open(&found.checkpoint)?.encode_prompt(text)?;
+    let measured = hearth_llm::perplexity(model, &tokens, window, args.cache_type)?
+        .context("the text is too short to foresee any of it")?;
+    let mut out = std::io::stdout().lock();
+    if args.json {
+        let report = serde_json::json!({
+            "model": found.name,
+            "perplexity": measured.value,
+            "tokens": measured.tokens,
+            "window": window,
+        });
+        writeln!(out, "{report:#}")?;
+    } else {
+        writeln!(
+            out,
+            "{}: perplexity {:.4} over {} tokens, windows of {window}",
+            found.name, measured.value, measured.tokens
+        )?;
+    }
+    Ok(())
 }
 
 /// A number of tokens that, after `before` others, fits the context: the one asked for, or else the usual one as far as
@@ -182,6 +247,8 @@ struct Work {
     bytes_per_step: u64,
     /// Weights that each token of a prompt is multiplied with.
     weights_per_token: u64,
+    /// Weights that each token of an answer is multiplied with: the logits' too.
+    weights_per_answer: u64,
     /// Whether most of them are multiplied as integers.
     integer: bool,
 }
@@ -197,6 +264,7 @@ impl Work {
         let mut work = Work {
             bytes_per_step: 0,
             weights_per_token: 0,
+            weights_per_answer: 0,
             integer: false,
         };
         let mut quantized = 0;
@@ -205,9 +273,11 @@ impl Work {
             let bytes = tensor.dtype.bytes_for(tensor.elements()).unwrap_or(0) as u64;
             if tensor.name == head {
                 work.bytes_per_step += bytes;
+                work.weights_per_answer += elements;
             } else if tensor.name.starts_with("blk.") {
                 work.bytes_per_step += bytes;
                 work.weights_per_token += elements;
+                work.weights_per_answer += elements;
                 quantized += if tensor.dtype.is_quantized() {
                     elements
                 } else {

@@ -55,6 +55,8 @@ pub struct Decode {
     pub tokens_per_second: f64,
     /// Bytes of weights streamed, of the read bandwidth.
     pub share_of_bandwidth: f64,
+    /// Products, of the same peak as for a prompt.
+    pub share_of_peak: f64,
 }
 
 impl Report {
@@ -103,10 +105,11 @@ impl Report {
         for decode in &self.decode {
             writeln!(
                 out,
-                "{:<24} {:>10}   {:.0} % of its bandwidth",
+                "{:<24} {:>10}   {:.0} % of its bandwidth, {:.0} % of its peak",
                 format!("decode {}, batch {}", decode.tokens, decode.batch),
                 units::digits(decode.tokens_per_second),
                 100.0 * decode.share_of_bandwidth,
+                100.0 * decode.share_of_peak,
             )?;
         }
         writeln!(out, "\nmedian of {} runs", self.runs)?;

@@ -9,4 +9,5 @@ mod laws;
 mod loading;
 mod minilm;
 mod parity;
+mod perplexity;
 mod support;
