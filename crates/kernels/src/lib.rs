@@ -25,16 +25,15 @@ mod storage;
 mod testing;
 
 pub use activation::{gelu, gelu_tanh, silu_mul};
-pub use attention::{
-    AttentionSpan, KvDType, KvLayer, UnknownKvDType, attention, attention_full,
-};
+pub use attention::{AttentionSpan, KvDType, KvLayer, UnknownKvDType, attention, attention_full};
 pub use cpu::{Tier, cpu_tier};
 pub use dequantize::dequantize;
 pub use dtype::DType;
 pub use elementwise::{add, add_bias};
 pub use error::KernelError;
 pub use matrix::{
-    Activations, Inputs, Matrix, Precision, Product, matmul, matmul_add, matmul_each, matmul_silu_mul,
+    Activations, Inputs, Matrix, Precision, Product, matmul, matmul_add, matmul_each,
+    matmul_silu_mul,
 };
 pub use norm::{layer_norm, rms_norm};
 pub use pool::Pool;

@@ -50,7 +50,9 @@ pub(crate) struct Buffer<T: Plain> {
 enum Memory {
     Allocated(Layout),
     #[cfg(target_os = "linux")]
-    Mapped { size: usize },
+    Mapped {
+        size: usize,
+    },
 }
 
 // SAFETY: a `Buffer` owns its memory, and `T` may be shared and sent.

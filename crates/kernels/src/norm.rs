@@ -22,7 +22,14 @@ pub fn layer_norm(pool: &Pool, x: &[f32], weight: &[f32], bias: &[f32], eps: f32
     layer_norm_on(cpu_tier(), pool, x, weight, bias, eps, out);
 }
 
-pub(crate) fn rms_norm_on(tier: Tier, pool: &Pool, x: &[f32], weight: &[f32], eps: f32, out: &mut [f32]) {
+pub(crate) fn rms_norm_on(
+    tier: Tier,
+    pool: &Pool,
+    x: &[f32],
+    weight: &[f32],
+    eps: f32,
+    out: &mut [f32],
+) {
     check(x, weight, out);
     for_each_row(pool, out, weight.len(), |row, out| {
         let x = &x[row * weight.len()..][..weight.len()];

@@ -155,7 +155,11 @@ impl Bench {
                 *lane = if score > *lane { score } else { *lane };
             }
         }
-        let best = lanes.iter().chain(rest).copied().fold(f32::NEG_INFINITY, f32::max);
+        let best = lanes
+            .iter()
+            .chain(rest)
+            .copied()
+            .fold(f32::NEG_INFINITY, f32::max);
         scores.iter().position(|&score| score == best).unwrap_or(0) as u32
     }
 }

@@ -364,8 +364,7 @@ impl<B: Store> Kernel for Write<'_, B> {
         for (i, (k, v)) in heads.enumerate() {
             let slot = self.slots[i / kv_heads] as usize;
             let tile = slot / block_size * kv_heads + i % kv_heads;
-            self.blocks
-                .write(s, shape, tile, slot % block_size, k, v);
+            self.blocks.write(s, shape, tile, slot % block_size, k, v);
         }
     }
 }

@@ -67,14 +67,7 @@ impl<B: Store> Context<'_, B> {
 
     /// Copies a chunk's keys, `[D, ROW]`, and values, `[positions, value_stride]`.
     #[inline(always)]
-    fn read<S: Simd>(
-        &self,
-        s: S,
-        start: usize,
-        end: usize,
-        keys: &mut [f32],
-        values: &mut [f32],
-    ) {
+    fn read<S: Simd>(&self, s: S, start: usize, end: usize, keys: &mut [f32], values: &mut [f32]) {
         let Shape {
             block_size,
             kv_heads,
@@ -447,7 +440,8 @@ impl Weighted<'_> {
             }
             for (i, acc) in acc.iter_mut().enumerate() {
                 // SAFETY: there are `ROW` weights, more than positions, for each query, as checked above.
-                let weight = s.splat(unsafe { *weights.get_unchecked((first + i) * ROW + position) });
+                let weight =
+                    s.splat(unsafe { *weights.get_unchecked((first + i) * ROW + position) });
                 for (acc, value) in acc.iter_mut().zip(&value) {
                     *acc = s.fma(weight, *value, *acc);
                 }

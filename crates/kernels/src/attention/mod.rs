@@ -226,8 +226,8 @@ fn full_on(
             head_dim,
         };
         let at = span.start * width + head * head_dim;
-        let mut blocks =
-            PlainBlocks::<f32>::new(shape).expect("memory for a copy of keys and values that are in memory");
+        let mut blocks = PlainBlocks::<f32>::new(shape)
+            .expect("memory for a copy of keys and values that are in memory");
         simd::run(
             tier,
             Gather {

@@ -42,14 +42,7 @@ pub(super) trait Store: Sized + Send + Sync {
     );
 
     /// Writes the values of the tokens from `offset` on to the rows of `value_stride` values of `out`.
-    fn read_values<S: Simd>(
-        &self,
-        s: S,
-        shape: Shape,
-        tile: usize,
-        offset: usize,
-        out: &mut [f32],
-    );
+    fn read_values<S: Simd>(&self, s: S, shape: Shape, tile: usize, offset: usize, out: &mut [f32]);
 }
 
 /// Calls a part of a slice into the cache.

@@ -85,10 +85,7 @@ fn scene(
             .collect();
         let (mut k, mut v) = (random.normals(len * row), random.normals(len * row));
         kv.write(&slots, &k, &v);
-        for head in k
-            .chunks_mut(head_dim)
-            .chain(v.chunks_mut(head_dim))
-        {
+        for head in k.chunks_mut(head_dim).chain(v.chunks_mut(head_dim)) {
             round(dtype, head);
         }
         sequences.push((k, v, table));

@@ -197,16 +197,12 @@ impl Activations {
     ) -> R {
         loop {
             let lazy = &self.quantized[scales as usize];
-            let guard = lazy
-                .read()
-                .unwrap_or_else(PoisonError::into_inner);
+            let guard = lazy.read().unwrap_or_else(PoisonError::into_inner);
             if guard.fresh {
                 return f(&guard.rows);
             }
             drop(guard);
-            let mut guard = lazy
-                .write()
-                .unwrap_or_else(PoisonError::into_inner);
+            let mut guard = lazy.write().unwrap_or_else(PoisonError::into_inner);
             if !guard.fresh {
                 let (x, stride) = (self.values(), self.stride());
                 let source = Source::Rows { x, stride };

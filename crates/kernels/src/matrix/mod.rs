@@ -267,7 +267,9 @@ fn matmul_silu_mul_on(
     check(gate, None, x, out);
     check(up, None, x, out);
     match (gate.packed(), up.packed()) {
-        (Some(of_gate), Some(up)) if of_gate.scales() == up.scales() => multiply(tier, pool, gate, x, Finish::Gate(up), out),
+        (Some(of_gate), Some(up)) if of_gate.scales() == up.scales() => {
+            multiply(tier, pool, gate, x, Finish::Gate(up), out)
+        }
         _ => {
             spare.resize(out.len(), 0.0);
             multiply(tier, pool, gate, x, Finish::Store(None), out);
@@ -278,14 +280,7 @@ fn matmul_silu_mul_on(
 }
 
 /// One product, all lengths checked.
-fn multiply(
-    tier: Tier,
-    pool: &Pool,
-    w: &Matrix,
-    x: &Activations,
-    finish: Finish,
-    out: &mut [f32],
-) {
+fn multiply(tier: Tier, pool: &Pool, w: &Matrix, x: &Activations, finish: Finish, out: &mut [f32]) {
     match &w.weights {
         Weights::Stored(bytes) => {
             let product = FloatProduct {

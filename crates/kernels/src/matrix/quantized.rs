@@ -6,8 +6,8 @@
 
 use crate::Pool;
 use crate::Tier;
-use crate::pool::SharedMut;
 use crate::norm::RmsNorm;
+use crate::pool::SharedMut;
 use crate::scratch;
 use crate::simd::{self, Kernel, Simd};
 
@@ -293,8 +293,9 @@ mod tests {
         let pool = Pool::new(2);
         let mut random = Random::new(30);
         let kinds = [(Scales::Blocks, 96), (Scales::Superblocks, 512)];
-        for (tokens, (scales, cols)) in
-            [1, 2, 7, 12, 13, 31, 150].into_iter().flat_map(|t| kinds.map(|k| (t, k)))
+        for (tokens, (scales, cols)) in [1, 2, 7, 12, 13, 31, 150]
+            .into_iter()
+            .flat_map(|t| kinds.map(|k| (t, k)))
         {
             let row = cols / 32;
             let mut x = random.normals(tokens * cols);

@@ -261,14 +261,7 @@ fn activations_that_are_normalized_as_they_are_loaded() {
                 let mut activations = Activations::default();
                 activations.load_rms_norm_on(tier, &pool, &x, &weight, 1e-5, inputs);
                 let mut out = vec![f32::NAN; expected.len()];
-                multiply(
-                    tier,
-                    &pool,
-                    &w,
-                    &activations,
-                    Finish::Store(None),
-                    &mut out,
-                );
+                multiply(tier, &pool, &w, &activations, Finish::Store(None), &mut out);
                 assert_eq!(bits(&out), bits(&expected), "{tier} {precision:?}");
             }
         }

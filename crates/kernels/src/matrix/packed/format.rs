@@ -333,7 +333,11 @@ impl<S: Simd> KScales<S> {
     /// The minima of an even group and the next.
     #[inline(always)]
     fn min_pair(&self, s: S, group: usize) -> S::I {
-        byte_pair(s, s.shr_by(self.mins[group / 4], 8 * (group as u32 % 4)), 0xFF)
+        byte_pair(
+            s,
+            s.shr_by(self.mins[group / 4], 8 * (group as u32 % 4)),
+            0xFF,
+        )
     }
 }
 

@@ -193,10 +193,8 @@ impl PackedProduct<'_> {
                 }
                 for t in 0..tile.tokens {
                     // SAFETY: this token's outputs of these rows belong to this task alone.
-                    let out = unsafe {
-                        self.out
-                            .range((tile.first + t) * weight.rows + first, rows)
-                    };
+                    let out =
+                        unsafe { self.out.range((tile.first + t) * weight.rows + first, rows) };
                     simd::run(
                         tier,
                         Finishing {
