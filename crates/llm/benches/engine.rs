@@ -260,11 +260,14 @@ fn main() {
         .map_or(0, |n| n.parse().expect("a number of threads"));
     let subject = Subject::load(&path, threads);
     let only: Vec<String> = args.collect();
-    let parts: [(&str, fn(&Subject)); 3] =
-        [("stall", stall), ("resume", resume), ("guesses", guesses)];
-    for (name, part) in parts {
-        if only.is_empty() || only.iter().any(|asked| asked == name) {
-            part(&subject);
-        }
+    let asked = |name: &str| only.is_empty() || only.iter().any(|part| part == name);
+    if asked("stall") {
+        stall(&subject);
+    }
+    if asked("resume") {
+        resume(&subject);
+    }
+    if asked("guesses") {
+        guesses(&subject);
     }
 }
