@@ -6,8 +6,13 @@
 
 #![forbid(unsafe_code)]
 
+mod accounts;
+mod audit;
 mod bench;
 mod completions;
+mod config;
+mod flags;
+mod holder;
 mod interrupt;
 mod list;
 mod models;
@@ -38,6 +43,10 @@ struct Cli {
 #[derive(Subcommand)]
 enum Command {
     Serve(serve::Args),
+    User(accounts::UserArgs),
+    Key(accounts::KeyArgs),
+    Config(config::Args),
+    Audit(audit::Args),
     Run(run::Args),
     List(list::Args),
     Show(show::Args),
@@ -49,6 +58,10 @@ enum Command {
 fn main() -> ExitCode {
     let result = match Cli::parse().command {
         Command::Serve(args) => serve::run(args),
+        Command::User(args) => accounts::run_user(args),
+        Command::Key(args) => accounts::run_key(args),
+        Command::Config(args) => config::run(args),
+        Command::Audit(args) => audit::run(args),
         Command::Run(args) => run::run(args),
         Command::List(args) => list::run(args),
         Command::Show(args) => show::run(args),

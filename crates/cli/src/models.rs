@@ -29,23 +29,16 @@ pub struct Found {
 }
 
 impl Models {
-    /// The folder of our own files: `$HEARTH_HOME`, or `~/.hearth`.
-    pub fn home(&self) -> Result<PathBuf> {
-        match std::env::var_os("HEARTH_HOME").filter(|home| !home.is_empty()) {
-            Some(home) => Ok(home.into()),
-            None => Ok(std::env::home_dir()
-                .context(
-                    "there is no home directory; set HEARTH_HOME to a folder for hearth's files",
-                )?
-                .join(".hearth")),
-        }
+    /// Models of the folder `models_dir`, the default one where there is none.
+    pub fn of(models_dir: Option<PathBuf>) -> Self {
+        Self { models_dir }
     }
 
     /// The folder of models, whether it is there or not.
     pub fn dir(&self) -> Result<PathBuf> {
         match &self.models_dir {
             Some(dir) => Ok(dir.clone()),
-            None => Ok(self.home()?.join("models")),
+            None => Ok(crate::flags::home()?.join("models")),
         }
     }
 

@@ -7,6 +7,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
+use crate::turns::Turn;
+
 /// The door.
 #[derive(Debug)]
 pub struct Admission {
@@ -53,6 +55,8 @@ impl Admission {
             door: Arc::clone(self),
             entered: Instant::now(),
             bytes: 0,
+            turn: None,
+            is_counted: true,
         })
     }
 
@@ -79,12 +83,24 @@ pub struct Ticket {
     door: Arc<Admission>,
     entered: Instant,
     bytes: usize,
+    turn: Option<Turn>,
+    is_counted: bool,
 }
 
 impl Ticket {
     /// When the request was let in. Deadlines count from here.
     pub fn entered(&self) -> Instant {
         self.entered
+    }
+
+    /// Leaves the request out of what is counted: it will come in again.
+    pub fn discount(&mut self) {
+        self.is_counted = false;
+    }
+
+    /// Holds the request's turn until it leaves.
+    pub fn hold(&mut self, turn: Turn) {
+        self.turn = Some(turn);
     }
 
     /// The room for all bodies together, in bytes.
@@ -112,8 +128,10 @@ impl Ticket {
 impl Drop for Ticket {
     fn drop(&mut self) {
         let micros = u64::try_from(self.entered.elapsed().as_micros()).unwrap_or(u64::MAX);
-        self.door.busy_micros.fetch_add(micros, Ordering::AcqRel);
-        self.door.finished.fetch_add(1, Ordering::AcqRel);
+        if self.is_counted {
+            self.door.busy_micros.fetch_add(micros, Ordering::AcqRel);
+            self.door.finished.fetch_add(1, Ordering::AcqRel);
+        }
         self.door.bytes.fetch_sub(self.bytes, Ordering::AcqRel);
         self.door.active.fetch_sub(1, Ordering::AcqRel);
     }

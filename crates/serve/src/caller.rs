@@ -101,8 +101,8 @@ pub enum Means {
     Anonymous,
     /// By a session's token.
     Token {
-        /// The token's own id, by which it is revoked.
-        id: String,
+        /// The session that it belongs to.
+        session: String,
         /// Unix time in seconds at which it ends.
         expires: i64,
     },
@@ -110,6 +110,8 @@ pub enum Means {
     Key {
         /// The key's id.
         id: String,
+        /// Unix time in seconds at which it ends; `None` for never.
+        expires: Option<i64>,
     },
 }
 
@@ -251,7 +253,7 @@ impl Caller {
     /// The client that limits are counted for.
     pub fn client(&self) -> ClientId {
         match &self.identity.means {
-            Means::Key { id } => ClientId::Key(id.clone()),
+            Means::Key { id, .. } => ClientId::Key(id.clone()),
             Means::Token { .. } => ClientId::User(self.identity.user_id.clone()),
             Means::Local | Means::Anonymous => ClientId::of_address(self.address),
         }

@@ -9,6 +9,8 @@ use futures_util::StreamExt;
 use serde_json::Value;
 
 use crate::admission::Ticket;
+use crate::audit::Note;
+use crate::caller::Caller;
 use crate::fields::{Fields, describe};
 use crate::state::App;
 
@@ -77,8 +79,17 @@ pub fn enter(app: &App) -> Result<Ticket, Refusal> {
 /// # Errors
 /// One [`Refusal`]; a refused request holds no ticket.
 pub async fn admit(app: &App, request: Request) -> Result<(Ticket, Fields), Refusal> {
-    let (ticket, bytes) = admit_bytes(app, request).await?;
-    Ok((ticket, parse(bytes).await?))
+    let note = request.extensions().get::<Note>().cloned();
+    let client = request.extensions().get::<Caller>().map(Caller::client);
+    let (mut ticket, bytes) = admit_bytes(app, request).await?;
+    let fields = parse(bytes).await?;
+    if let Some(note) = note.filter(|_| app.settings().audit_prompts) {
+        note.prompt(&fields);
+    }
+    if let Some(client) = client {
+        ticket.hold(app.turns.take(&client).await);
+    }
+    Ok((ticket, fields))
 }
 
 /// [`admit`] for a request whose body may be left out, which is an object without members.
@@ -96,7 +107,7 @@ pub async fn admit_optional(app: &App, request: Request) -> Result<(Ticket, Fiel
 async fn admit_bytes(app: &App, request: Request) -> Result<(Ticket, Bytes), Refusal> {
     let mut ticket = enter(app)?;
     let settings = app.settings();
-    let (limit, patience) = (settings.body_limit, settings.body_timeout);
+    let (limit, patience) = (settings.body_limit.length(), settings.body_timeout);
     let reading = read_body(request, limit, &mut ticket);
     let bytes = tokio::time::timeout(patience, reading)
         .await
@@ -104,8 +115,57 @@ async fn admit_bytes(app: &App, request: Request) -> Result<(Ticket, Bytes), Ref
     Ok((ticket, bytes))
 }
 
+/// Reads the body of a request that runs no model as a JSON object of at most `limit` bytes.
+///
+/// # Errors
+/// One [`Refusal`].
+pub async fn read_fields(app: &App, request: Request, limit: usize) -> Result<Fields, Refusal> {
+    let settings = app.settings();
+    let (limit, patience) = (
+        settings.body_limit.length().min(limit),
+        settings.body_timeout,
+    );
+    let mut books = Unbooked;
+    let reading = read_body(request, limit, &mut books);
+    let bytes = tokio::time::timeout(patience, reading)
+        .await
+        .map_err(|_elapsed| Refusal::TooSlow { limit: patience })??;
+    parse(bytes).await
+}
+
+/// Where the bytes of a body are booked.
+pub trait Books {
+    /// Makes room for `bytes` more.
+    ///
+    /// # Errors
+    /// The room that there is for all, if it is full.
+    fn book(&mut self, bytes: usize) -> Result<(), usize>;
+}
+
+impl Books for Ticket {
+    fn book(&mut self, bytes: usize) -> Result<(), usize> {
+        match self.make_room(bytes) {
+            true => Ok(()),
+            false => Err(self.room()),
+        }
+    }
+}
+
+/// Bodies that are short by their limit need no booking.
+struct Unbooked;
+
+impl Books for Unbooked {
+    fn book(&mut self, _bytes: usize) -> Result<(), usize> {
+        Ok(())
+    }
+}
+
 /// Reads at most `limit` bytes of body. A declared length above the limit is refused unread.
-async fn read_body(request: Request, limit: usize, ticket: &mut Ticket) -> Result<Bytes, Refusal> {
+pub async fn read_body(
+    request: Request,
+    limit: usize,
+    books: &mut impl Books,
+) -> Result<Bytes, Refusal> {
     let declared = request.headers().get(CONTENT_LENGTH);
     let declared: Option<u64> = declared.and_then(|value| value.to_str().ok()?.parse().ok());
     if declared.is_some_and(|length| length > limit as u64) {
@@ -118,11 +178,9 @@ async fn read_body(request: Request, limit: usize, ticket: &mut Ticket) -> Resul
         if collected.len() + piece.len() > limit {
             return Err(Refusal::TooLarge { limit });
         }
-        if !ticket.make_room(piece.len()) {
-            return Err(Refusal::NoRoom {
-                limit: ticket.room(),
-            });
-        }
+        books
+            .book(piece.len())
+            .map_err(|limit| Refusal::NoRoom { limit })?;
         collected.extend_from_slice(&piece);
     }
     Ok(collected.freeze())

@@ -116,18 +116,22 @@ impl Family {
 
     /// A fault in this family's envelope; `message` says what happened in particular.
     pub fn fault(self, fault: Fault, message: &str) -> Response {
-        let problem = fault.problem(message);
-        let mut response = match self {
-            Self::Framework => framework::error::ApiError::from(problem).into_response(),
-            Self::Voice => voice::error::ApiError::from(problem).into_response(),
-            Self::Tursi => tursi::error::ApiError::from(problem).into_response(),
-            Self::Inferno => inferno::error::ApiError::from(problem).into_response(),
-        };
+        let mut response = self.problem(fault.problem(message));
         if fault == Fault::Unauthenticated {
             let headers = response.headers_mut();
             headers.insert(WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
         }
         response
+    }
+
+    /// A problem in this family's envelope.
+    pub fn problem(self, problem: Problem) -> Response {
+        match self {
+            Self::Framework => framework::error::ApiError::from(problem).into_response(),
+            Self::Voice => voice::error::ApiError::from(problem).into_response(),
+            Self::Tursi => tursi::error::ApiError::from(problem).into_response(),
+            Self::Inferno => inferno::error::ApiError::from(problem).into_response(),
+        }
     }
 }
 

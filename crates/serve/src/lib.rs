@@ -6,40 +6,46 @@
 
 #![forbid(unsafe_code)]
 
+mod accounts;
 mod admission;
 mod answer;
-#[allow(
-    dead_code,
-    reason = "the accounts to come make identities of other kinds"
-)]
+pub mod audit;
+pub mod auth;
+#[allow(dead_code, reason = "the dialects to come ask more of it")]
 mod caller;
-mod config;
+mod credential;
 mod dialects;
 mod extract;
 mod family;
 mod fields;
+mod gate;
 mod guard;
 mod hardware;
 mod health;
 mod limits;
+pub mod logs;
 mod meter;
 #[allow(dead_code, reason = "the dialects to come read more of it")]
 mod metrics;
 mod openapi;
 mod origin;
+mod private;
+mod probes;
 mod problem;
 mod quantities;
 mod route;
 mod router;
 mod server;
+pub mod settings;
 mod state;
 mod stops;
+mod turns;
 mod waiting;
 mod watched;
 
-pub use config::ServeConfig;
+pub use caller::{Caller, Identity, Means, Permission, Role};
 pub use family::Family;
 pub use route::{Access, Elsewhere, Route, Routes};
 pub use router::{router, routes};
-pub use server::Server;
-pub use state::App;
+pub use server::{Handle, Server, StartError};
+pub use state::{App, show_logs};

@@ -372,6 +372,7 @@ macro_rules! causes {
 }
 
 causes!(
+    crate::auth::AuthError,
     Denied,
     FieldError,
     Refusal,

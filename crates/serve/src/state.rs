@@ -1,18 +1,23 @@
 //! What every handler shares.
 
 use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, OnceLock, RwLock};
 use std::time::Instant;
 
 use hearth_runtime::Runtime;
 
 use crate::admission::Admission;
-use crate::config::ServeConfig;
+use crate::audit::Audit;
+use crate::auth::Auth;
 use crate::hardware::Hardware;
-use crate::limits::{Limits, Rules};
+use crate::limits::Limits;
+use crate::logs::Logs;
 use crate::meter::Meter;
 use crate::metrics::Metrics;
+use crate::settings::Settings;
+use crate::turns::Turns;
 
 /// The server's state, cheap to clone.
 #[derive(Clone)]
@@ -22,9 +27,16 @@ pub struct App(Arc<Shared>);
 pub struct Shared {
     /// The models.
     pub runtime: Arc<Runtime>,
-    config: Arc<ServeConfig>,
+    /// The accounts.
+    pub auth: Auth,
+    /// The record of who did what.
+    pub audit: Audit,
+    /// The log files, where there are any.
+    pub logs: Option<Arc<Logs>>,
     /// The door for inference requests.
     pub admission: Arc<Admission>,
+    /// Whose turn it is among those inside.
+    pub turns: Arc<Turns>,
     /// What clients may use and have used.
     pub limits: Arc<Limits>,
     /// What has been counted and timed.
@@ -33,50 +45,73 @@ pub struct Shared {
     pub meter: Meter,
     /// The GPUs of the machine.
     pub hardware: Hardware,
-    address: OnceLock<SocketAddr>,
     /// When the server started.
     pub started: Instant,
+    address: SocketAddr,
+    /// The folder of the server's own files.
+    pub home: PathBuf,
+    settings: RwLock<Arc<Settings>>,
     stopping: AtomicBool,
+}
+
+/// The log files of this process, which are opened before there is a server.
+static LOGS: OnceLock<Arc<Logs>> = OnceLock::new();
+
+/// Tells servers of this process which log files are written. The first call holds.
+pub fn show_logs(logs: Arc<Logs>) {
+    let _ = LOGS.set(logs);
 }
 
 impl App {
     /// The state of a server that starts now.
-    pub fn new(runtime: Arc<Runtime>, config: ServeConfig) -> Self {
+    pub fn new(
+        runtime: Arc<Runtime>,
+        settings: Settings,
+        address: SocketAddr,
+        home: &Path,
+        auth: Auth,
+        audit: Audit,
+    ) -> Self {
+        let (body, bodies) = (settings.body_limit.length(), settings.bodies_limit.length());
         Self(Arc::new(Shared {
             runtime,
-            admission: Admission::new(
-                config.max_requests,
-                config.bodies_limit.max(config.body_limit),
-            ),
-            limits: Arc::new(Limits::new(Rules {
-                requests_per_minute: config.announced_rate,
-                ..Rules::default()
-            })),
+            auth,
+            audit,
+            logs: LOGS.get().cloned(),
+            admission: Admission::new(settings.max_requests, bodies.max(body)),
+            turns: Turns::new(settings.max_active),
+            limits: Arc::new(Limits::new(settings.rules())),
             metrics: Metrics::default(),
             meter: Meter::new(),
             hardware: Hardware::new(),
-            address: OnceLock::new(),
             started: Instant::now(),
+            address,
+            home: home.to_owned(),
+            settings: RwLock::new(Arc::new(settings)),
             stopping: AtomicBool::new(false),
-            config: Arc::new(config),
         }))
     }
 
     /// The settings in force. What can change while the server runs does, so a request takes them once.
-    pub fn settings(&self) -> Arc<ServeConfig> {
-        Arc::clone(&self.config)
+    pub fn settings(&self) -> Arc<Settings> {
+        let settings = self.settings.read();
+        Arc::clone(&settings.unwrap_or_else(|poisoned| poisoned.into_inner()))
     }
 
-    /// Notes the address that the server listens on.
-    pub fn listens_on(&self, address: SocketAddr) {
-        // A server listens once.
-        let _ = self.address.set(address);
+    /// Puts what can change of `new` in force. Gives the keys of settings that changed, and of those that
+    /// differ and need a new start.
+    pub fn reload(&self, new: &Settings) -> (Vec<&'static str>, Vec<&'static str>) {
+        let mut settings = (*self.settings()).clone();
+        let outcome = settings.renew(new);
+        self.limits.set_rules(settings.rules());
+        let held = self.settings.write();
+        *held.unwrap_or_else(|poisoned| poisoned.into_inner()) = Arc::new(settings);
+        outcome
     }
 
-    /// The address that the server listens on; the one that it was told to before it does.
+    /// The address that the server listens on, with the port that the system chose if it was asked to.
     pub fn address(&self) -> SocketAddr {
-        let told = || SocketAddr::new(self.config.host, self.config.port);
-        self.address.get().copied().unwrap_or_else(told)
+        self.address
     }
 
     /// Notes that the server has been told to stop: no inference request is admitted from here on.

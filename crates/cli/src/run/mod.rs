@@ -95,6 +95,6 @@ pub fn run(args: Args) -> Result<()> {
             }
             Ok(())
         }
-        None => chat::run(&mut session, args.verbose, &args.models.home()?),
+        None => chat::run(&mut session, args.verbose, &crate::flags::home()?),
     }
 }

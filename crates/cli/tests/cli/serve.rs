@@ -13,7 +13,7 @@ fn a_taken_port_says_what_to_do() {
     let taken = TcpListener::bind("127.0.0.1:0").unwrap();
     let port = taken.local_addr().unwrap().port().to_string();
     home.hearth(["serve", "--port", &port])
-        .failed(1, &[&port, "--port"]);
+        .failed(1, &[&port, "--port", "process"]);
 }
 
 #[test]
@@ -31,7 +31,7 @@ fn other_machines_are_let_in_only_when_asked_for() {
 fn wrong_models_are_refused() {
     let home = Home::new();
     home.hearth(["serve", "--port", "0", "--model", "nonsense"])
-        .failed(2, &["NAME=PATH"]);
+        .failed(2, &["NAME="]);
     home.hearth(["serve", "--port", "0", "--model", "a=/no/such/file"])
         .failed(1, &["/no/such/file"]);
     home.hearth(["serve", "--port", "0", "--models-dir", "/no/such/folder"])

@@ -7,7 +7,7 @@
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpStream};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::mpsc;
 use std::time::{Duration, Instant};
@@ -26,6 +26,7 @@ const PATIENCE: Duration = Duration::from_secs(120);
 pub struct Server {
     child: Child,
     address: SocketAddr,
+    home: PathBuf,
     _home: Option<TempDir>,
 }
 
@@ -33,17 +34,27 @@ impl Server {
     /// Starts `hearth serve` with `arguments` besides host and port.
     pub fn start(arguments: &[&str]) -> Self {
         let home = tempfile::tempdir().expect("a folder for the server's home");
-        let mut server = Self::start_in(home.path(), arguments);
+        Self::start_with(home, arguments, &[])
+    }
+
+    /// Starts `hearth serve` in a home that has something already, with `variables` set.
+    pub fn start_with(home: TempDir, arguments: &[&str], variables: &[(&str, &str)]) -> Self {
+        let mut server = Self::run(home.path(), arguments, variables);
         server._home = Some(home);
         server
     }
 
-    /// The same with a home that outlives the server.
+    /// Starts it in a home that outlives the server.
     pub fn start_in(home: &Path, arguments: &[&str]) -> Self {
+        Self::run(home, arguments, &[])
+    }
+
+    fn run(home: &Path, arguments: &[&str], variables: &[(&str, &str)]) -> Self {
         let mut child = Command::new(env!("CARGO_BIN_EXE_hearth"))
             .args(["serve", "--host", "127.0.0.1", "--port", "0"])
             .args(arguments)
             .env("HEARTH_HOME", home)
+            .envs(variables.iter().copied())
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
@@ -84,8 +95,14 @@ impl Server {
         Self {
             child,
             address,
+            home: home.to_owned(),
             _home: None,
         }
+    }
+
+    /// The server's home.
+    pub fn home(&self) -> &Path {
+        &self.home
     }
 
     /// GET.
@@ -108,6 +125,17 @@ impl Server {
     /// Any request, answered whole.
     pub fn send(&self, method: &str, path: &str, headers: &[(&str, &str)], body: &[u8]) -> Reply {
         self.open(method, path, headers, body).finish()
+    }
+
+    /// Any request of JSON with a credential.
+    pub fn ask(&self, method: &str, path: &str, credential: &str, body: &Value) -> Reply {
+        let bearer = format!("Bearer {credential}");
+        let body = if body.is_null() {
+            String::new()
+        } else {
+            body.to_string()
+        };
+        self.send(method, path, &[("Authorization", &bearer)], body.as_bytes())
     }
 
     /// POST of JSON, answered as an event stream: all its events.
@@ -164,7 +192,7 @@ impl Server {
         self.address.port()
     }
 
-    /// A connection.
+    /// A connection on which nothing has been said.
     pub fn connect(&self) -> TcpStream {
         let socket = TcpStream::connect(self.address).expect("the server listens");
         socket.set_read_timeout(Some(PATIENCE)).expect("a timeout");
@@ -210,9 +238,14 @@ impl Server {
 
     /// Asks the server to stop, as a service manager does.
     pub fn terminate(&self) {
+        self.signal("TERM");
+    }
+
+    /// Sends the server a signal.
+    pub fn signal(&self, name: &str) {
         let pid = self.child.id().to_string();
         let status = Command::new("kill")
-            .args(["-TERM", &pid])
+            .args([&format!("-{name}"), &pid])
             .status()
             .expect("kill is there");
         assert!(status.success());
@@ -236,6 +269,30 @@ impl Drop for Server {
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
+}
+
+/// Runs the program in a home, with `input` for it to read; gives its output and whether it did well.
+pub fn hearth(home: &Path, arguments: &[&str], input: &str) -> (bool, String) {
+    let mut child = Command::new(env!("CARGO_BIN_EXE_hearth"))
+        .args(arguments)
+        .env("HEARTH_HOME", home)
+        .current_dir(home)
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .expect("the program was built with these tests");
+    let mut stdin = child.stdin.take().expect("the pipe was asked for");
+    stdin
+        .write_all(input.as_bytes())
+        .expect("the program reads");
+    drop(stdin);
+    let output = child.wait_with_output().expect("it is our child");
+    let text = [output.stdout, output.stderr].concat();
+    (
+        output.status.success(),
+        String::from_utf8(text).expect("text"),
+    )
 }
 
 /// The address in a line of the log.

@@ -295,6 +295,12 @@ fn server(page: &mut Page, app: &App) {
             counters.active as u64,
         ),
         (
+            "hearth_requests_waiting",
+            "gauge",
+            "Requests for inference that wait for their turn",
+            app.turns.waiting() as u64,
+        ),
+        (
             "hearth_connections",
             "gauge",
             "Connections that are open",

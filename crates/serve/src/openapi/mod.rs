@@ -19,7 +19,7 @@ pub use errors::responses;
 
 use crate::dialects::{framework, inferno, tursi, voice};
 use crate::route::{Access, Routes};
-use crate::{health, metrics};
+use crate::{health, metrics, probes};
 
 #[derive(OpenApi)]
 #[openapi(
@@ -43,6 +43,21 @@ use crate::{health, metrics};
     )),
     paths(
         health::health,
+        probes::live,
+        probes::ready,
+        framework::auth::register,
+        framework::auth::login,
+        framework::auth::refresh,
+        framework::auth::logout,
+        framework::auth::profile,
+        framework::auth::generate_key,
+        framework::logs::index,
+        framework::logs::show,
+        framework::logs::clear,
+        inferno::auth::create,
+        inferno::auth::list,
+        inferno::auth::revoke,
+        inferno::auth::user,
         metrics::metrics,
         pages::document,
         pages::docs,

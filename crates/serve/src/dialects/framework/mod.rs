@@ -1,12 +1,14 @@
 //! The framework dialect: inference, hardware, autoscaling and server management at the root path.
 
 pub mod audio;
+pub mod auth;
 pub mod autoscaler;
 pub mod config;
 pub mod error;
 pub mod gpu;
 pub mod info;
 pub mod later;
+pub mod logs;
 pub mod manage;
 pub mod models;
 mod query;
@@ -107,4 +109,6 @@ pub fn routes() -> Routes {
         )
         .get("/audio/health", Monitoring, "audio_health", audio::health)
         .merge(later::routes())
+        .merge(auth::routes())
+        .merge(logs::routes())
 }

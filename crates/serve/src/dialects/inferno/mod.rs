@@ -1,6 +1,7 @@
 //! The Inferno dialect: OpenAI's API below `/v1`, and its extensions: model residency, batches, and a
 //! WebSocket.
 
+pub mod auth;
 pub mod batch;
 mod bodies;
 pub mod chat;
@@ -70,4 +71,5 @@ pub fn routes() -> Routes {
             later::convert_status,
         )
         .websocket("/ws", Inference, "ws", socket::open)
+        .merge(auth::routes())
 }

@@ -1,0 +1,301 @@
+//! The record of who did what: JSON lines, each chained to the one before by its hash.
+//!
+//! A line ends with the hash of all that stands before in it, and that holds the hash of the line before.
+//! So no line can be changed, removed or put between others without breaking the chain, save at its very
+//! end: whoever wants to know of lines cut off there keeps the last hash elsewhere.
+
+mod verify;
+
+use std::fs::{self, File};
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, OnceLock};
+
+use chrono::{SecondsFormat, Utc};
+use serde_json::{Map, Value, json};
+use sha2::{Digest, Sha256};
+
+pub use verify::{Broken, Verified, verify};
+
+use crate::caller::{Caller, Means};
+use crate::fields::Fields;
+use crate::settings::Settings;
+
+/// What the first line has in the place of the hash of the one before.
+pub const GENESIS: &str = "0000000000000000000000000000000000000000000000000000000000000000";
+
+/// Folders that several processes with one home may take, one each.
+const MOST_FOLDERS: usize = 16;
+
+/// Something that somebody did.
+#[derive(Debug, Clone)]
+pub struct Event {
+    kind: &'static str,
+    members: Map<String, Value>,
+}
+
+impl Event {
+    /// Something of this kind.
+    pub fn new(kind: &'static str) -> Self {
+        Self {
+            kind,
+            members: Map::new(),
+        }
+    }
+
+    /// A change to a model: `action` is load, unload, scale and so on.
+    pub fn model(caller: &Caller, action: &str, model: &str, outcome: &str) -> Self {
+        Self::new("model")
+            .by(caller)
+            .with("action", action)
+            .with("model", model)
+            .with("outcome", outcome)
+    }
+
+    /// Who did it, and from where.
+    #[must_use]
+    pub fn by(self, caller: &Caller) -> Self {
+        let event = self
+            .with("user_id", caller.user_id())
+            .with("username", caller.username())
+            .with("address", caller.address().to_string());
+        match caller.means() {
+            Means::Key { id, .. } => event.with("key", id.as_str()),
+            Means::Token { session, .. } => event.with("session", session.as_str()),
+            Means::Local | Means::Anonymous => event,
+        }
+    }
+
+    /// More about it.
+    #[must_use]
+    pub fn with(mut self, name: &str, value: impl Into<Value>) -> Self {
+        self.members.insert(name.to_owned(), value.into());
+        self
+    }
+}
+
+/// Where a handler leaves what the line of its request is to have besides.
+#[derive(Debug, Clone, Default)]
+pub struct Note(Arc<OnceLock<Value>>);
+
+impl Note {
+    /// Leaves the prompt of a request, whatever its dialect calls it.
+    pub fn prompt(&self, fields: &Fields) {
+        let names = ["messages", "prompt", "input", "inputs", "message", "text"];
+        let found = names
+            .iter()
+            .filter_map(|name| Some(((*name).to_owned(), fields.get(name)?.clone())));
+        let members: Map<String, Value> = found.collect();
+        if !members.is_empty() {
+            // A request has one body.
+            let _ = self.0.set(Value::Object(members));
+        }
+    }
+
+    /// What was left.
+    pub fn left(&self) -> Option<&Value> {
+        self.0.get()
+    }
+}
+
+/// The record. Nothing is kept where the settings say so.
+#[derive(Debug)]
+pub struct Audit(Option<Mutex<Chain>>);
+
+impl Audit {
+    /// No record.
+    pub fn none() -> Self {
+        Self(None)
+    }
+
+    /// The record in `home`, gone on with where it ended.
+    ///
+    /// # Errors
+    /// Those of the file system; a last line that is whole and no line of a record.
+    pub fn of(settings: &Settings, home: &Path) -> io::Result<Self> {
+        if !settings.audit {
+            return Ok(Self(None));
+        }
+        let chain = Chain::open(home, settings.audit_size.0, settings.audit_files)?;
+        Ok(Self(Some(Mutex::new(chain))))
+    }
+
+    /// Writes an event. One that cannot be written is told in the log.
+    pub fn event(&self, event: Event) {
+        let Some(chain) = &self.0 else {
+            return;
+        };
+        let mut chain = chain
+            .lock()
+            .unwrap_or_else(|poisoned| poisoned.into_inner());
+        if let Err(error) = chain.append(&event) {
+            tracing::error!(%error, kind = event.kind, "the audit log cannot be written");
+        }
+    }
+}
+
+/// The end of the chain.
+#[derive(Debug)]
+struct Chain {
+    folder: PathBuf,
+    /// Held as long as this process writes here.
+    _lock: File,
+    file: File,
+    size: u64,
+    next: u64,
+    last_hash: String,
+    most_bytes: u64,
+    most_files: usize,
+}
+
+impl Chain {
+    fn open(home: &Path, most_bytes: u64, most_files: usize) -> io::Result<Self> {
+        let (folder, lock) = free_folder(home)?;
+        let newest = files(&folder)?.pop();
+        let path = newest.unwrap_or_else(|| folder.join(name_of(1)));
+        let file = crate::private::open(&path)?;
+        let text = fs::read(&path)?;
+        // A line without its end is one that a crash cut short.
+        let whole = text
+            .iter()
+            .rposition(|byte| *byte == b'\n')
+            .map_or(0, |place| place + 1);
+        file.set_len(whole as u64)?;
+        let last = text[..whole]
+            .split(|byte| *byte == b'\n')
+            .rev()
+            .find(|line| !line.is_empty());
+        let (next, last_hash) = match last {
+            Some(line) => {
+                let line = verify::Line::read(line).ok_or_else(|| {
+                    let message = format!("{}: the last line is none of a record", path.display());
+                    io::Error::new(io::ErrorKind::InvalidData, message)
+                })?;
+                (line.sequence + 1, line.hash)
+            }
+            None => match first_of(&path) {
+                // Set aside just before the end: the chain goes on from the file before.
+                Some(first) if first > 1 => before(&folder, &path)?,
+                _ => (1, GENESIS.to_owned()),
+            },
+        };
+        let mut chain = Self {
+            folder,
+            _lock: lock,
+            file,
+            size: whole as u64,
+            next,
+            last_hash,
+            most_bytes,
+            most_files,
+        };
+        if whole < text.len() {
+            chain.append(&Event::new("torn_line").with("bytes", text.len() - whole))?;
+        }
+        Ok(chain)
+    }
+
+    fn append(&mut self, event: &Event) -> io::Result<()> {
+        if self.size >= self.most_bytes {
+            self.rotate()?;
+        }
+        let mut line = Map::new();
+        line.insert("seq".into(), json!(self.next));
+        line.insert(
+            "time".into(),
+            json!(Utc::now().to_rfc3339_opts(SecondsFormat::Millis, true)),
+        );
+        line.insert("event".into(), json!(event.kind));
+        line.extend(event.members.clone());
+        line.insert("prev".into(), json!(self.last_hash));
+        let text = Value::Object(line).to_string();
+        let hash = hash_of(text.as_bytes());
+        let open = text.strip_suffix('}').unwrap_or(&text);
+        let line = format!("{open},\"hash\":\"{hash}\"}}\n");
+        self.file.write_all(line.as_bytes())?;
+        self.size += line.len() as u64;
+        self.next += 1;
+        self.last_hash = hash;
+        Ok(())
+    }
+
+    /// Begins another file, named by its first line's number; the oldest beyond `most_files` are removed.
+    fn rotate(&mut self) -> io::Result<()> {
+        self.file = crate::private::open(&self.folder.join(name_of(self.next)))?;
+        self.size = 0;
+        let files = files(&self.folder)?;
+        for oldest in &files[..files.len().saturating_sub(self.most_files.max(1))] {
+            fs::remove_file(oldest)?;
+        }
+        Ok(())
+    }
+}
+
+/// The hash of a line's text, as it is before its hash is put in.
+fn hash_of(text: &[u8]) -> String {
+    Sha256::digest(text)
+        .iter()
+        .map(|byte| format!("{byte:02x}"))
+        .collect()
+}
+
+/// The folder of the record in `home`, the first that no other process writes to, and its lock.
+fn free_folder(home: &Path) -> io::Result<(PathBuf, File)> {
+    for number in 1..=MOST_FOLDERS {
+        let folder = home.join(match number {
+            1 => "audit".to_owned(),
+            number => format!("audit-{number}"),
+        });
+        crate::private::folder(&folder)?;
+        let lock = crate::private::open(&folder.join("lock"))?;
+        match lock.try_lock() {
+            Ok(()) => return Ok((folder, lock)),
+            Err(fs::TryLockError::WouldBlock) => {}
+            Err(fs::TryLockError::Error(error)) => return Err(error),
+        }
+    }
+    Err(io::Error::new(
+        io::ErrorKind::ResourceBusy,
+        "too many servers share one home",
+    ))
+}
+
+/// The files of a record, in order.
+fn files(folder: &Path) -> io::Result<Vec<PathBuf>> {
+    let mut files = Vec::new();
+    for entry in fs::read_dir(folder)? {
+        let path = entry?.path();
+        if first_of(&path).is_some() {
+            files.push(path);
+        }
+    }
+    files.sort();
+    Ok(files)
+}
+
+/// The name of the file whose first line is number `first`.
+fn name_of(first: u64) -> String {
+    format!("audit-{first:012}.jsonl")
+}
+
+/// The number of a file's first line, by its name.
+fn first_of(path: &Path) -> Option<u64> {
+    let name = path.file_name()?.to_str()?;
+    name.strip_prefix("audit-")?
+        .strip_suffix(".jsonl")?
+        .parse()
+        .ok()
+}
+
+/// The next number and the last hash at the end of the file before `path`.
+fn before(folder: &Path, path: &Path) -> io::Result<(u64, String)> {
+    let files = files(folder)?;
+    let before = files.iter().rev().find(|file| file.as_path() < path);
+    let text = before.map_or(Ok(Vec::new()), fs::read)?;
+    let last = text
+        .split(|byte| *byte == b'\n')
+        .rev()
+        .find_map(verify::Line::read);
+    last.map(|line| (line.sequence + 1, line.hash))
+        .ok_or_else(|| io::Error::new(io::ErrorKind::InvalidData, "the record has lost its end"))
+}
