@@ -73,7 +73,7 @@ fn files(folder: &Path) -> Vec<PathBuf> {
 #[test]
 fn a_restart_changes_nothing_and_computes_little() {
     for name in ["gpt2", "llama3", "qwen2", "qwen3"] {
-        for kv_dtype in [KvDType::F32, KvDType::F16] {
+        for kv_dtype in KvDType::ALL {
             let config = EngineConfig {
                 kv_dtype,
                 block_size: 8,
