@@ -1,6 +1,6 @@
 //! Real weights: all-MiniLM-L6-v2 against sentence-transformers, from token numbers to vectors.
 //!
-//! `HEARTH_TEST_MINILM` names the model's folder; `oracle/minilm_path.py` finds it in the Python package that carries
+//! `MINILM_FOLDER` names the model's folder; `oracle/minilm_path.py` finds it in the Python package that carries
 //! it. The expected vectors are made by `oracle/models_minilm.py`.
 
 use std::path::Path;
@@ -14,8 +14,8 @@ use super::support::*;
 
 #[test]
 fn minilm_embeds_as_sentence_transformers_does() {
-    let Some(folder) = std::env::var_os("HEARTH_TEST_MINILM") else {
-        eprintln!("skipped: HEARTH_TEST_MINILM does not name the folder of all-MiniLM-L6-v2");
+    let Some(folder) = std::env::var_os("MINILM_FOLDER") else {
+        eprintln!("skipped: MINILM_FOLDER does not name the folder of all-MiniLM-L6-v2");
         return;
     };
     let checkpoint = Checkpoint::open(Path::new(&folder)).unwrap_or_else(|e| panic!("{e}"));
