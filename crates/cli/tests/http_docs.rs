@@ -45,43 +45,50 @@ fn the_description_is_openapi_and_lists_the_documents_paths() {
 #[test]
 fn the_pages_load_nothing_from_elsewhere() {
     let server = Server::start(&[]);
-    for (page, files) in [
-        (
-            "/docs",
-            &[
-                "/docs/swagger-ui.css",
-                "/docs/swagger-ui-bundle.js",
-                "/docs/docs.js",
-            ][..],
-        ),
-        ("/redoc", &["/redoc/redoc.standalone.js"][..]),
-    ] {
+    for page in ["/docs", "/redoc"] {
         let reply = server.get(page);
         assert_eq!(
             (reply.status, reply.header("content-type")),
             (200, Some("text/html; charset=utf-8"))
         );
-        assert!(reply.body.contains("<html") && reply.body.contains("openapi.json"));
+        assert!(reply.body.contains("<html") && reply.body.contains("/openapi.json"));
+        let tags = without_scripts(&reply.body);
         assert!(
-            !reply.body.contains("http://") && !reply.body.contains("https://"),
-            "{}",
-            reply.body
+            !tags.contains("src=") && !tags.contains("href=") && !tags.contains("http"),
+            "{page}: {tags}"
         );
         let policy = reply.header("content-security-policy").expect("a policy");
+        let scripts = policy
+            .split("; ")
+            .find(|part| part.starts_with("script-src"));
+        assert!(
+            scripts.is_some_and(|part| part
+                .split(' ')
+                .skip(1)
+                .all(|word| word.starts_with("'sha256-"))),
+            "{policy}"
+        );
         assert!(
             policy.contains("default-src 'none'") && !policy.contains("http"),
             "{policy}"
         );
-        for file in files {
-            assert!(reply.body.contains(file), "{file}");
-            let reply = server.get(file);
-            assert_eq!(reply.status, 200, "{file}");
-            assert!(reply.body.len() > 100);
+    }
+}
+
+/// A page without what stands in its scripts and styles.
+fn without_scripts(page: &str) -> String {
+    let mut rest = page.to_owned();
+    for (open, close) in [("<script>", "</script>"), ("<style>", "</style>")] {
+        let mut kept = String::new();
+        let mut left = rest.as_str();
+        while let Some((before, after)) = left.split_once(open) {
+            kept.push_str(before);
+            left = after.split_once(close).expect("an end").1;
         }
+        kept.push_str(left);
+        rest = kept;
     }
-    for path in ["/docs/no-such-file", "/redoc/..%2Fdocs.html"] {
-        assert_eq!(server.get(path).status, 404, "{path}");
-    }
+    rest
 }
 
 /// Every example body of the description, sent as it stands: none is refused as wrong.

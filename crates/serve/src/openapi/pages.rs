@@ -1,33 +1,31 @@
-//! `/openapi.json`, and the pages that show it: `/docs` (Swagger UI) and `/redoc` (ReDoc). All that they
-//! load comes from the program.
+//! `/openapi.json`, and the pages that show it: `/docs` (Swagger UI) and `/redoc` (ReDoc).
+//!
+//! A page is one answer that holds all it runs. Its content security policy names its scripts by their
+//! hashes, so that it runs nothing else, and asks no other host for anything.
 
-use axum::extract::Path;
-use axum::extract::rejection::PathRejection;
+use std::sync::LazyLock;
+
+use aide::redoc::Redoc;
+use aide::swagger::Swagger;
 use axum::http::header::{CACHE_CONTROL, CONTENT_SECURITY_POLICY, CONTENT_TYPE};
 use axum::response::{IntoResponse, Response};
+use base64::Engine;
+use base64::prelude::BASE64_STANDARD;
+use sha2::{Digest, Sha256};
 
-use crate::family::{Family, Fault};
+use crate::family::Family;
 use crate::route::{Access, Routes};
 
-/// What the pages may load: files of this server alone. Both programs write their styles into the page,
-/// and ReDoc searches in a worker that it makes itself.
-const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self' 'unsafe-inline'; \
-                      img-src 'self' data:; font-src 'self' data:; connect-src 'self'; \
-                      worker-src blob:; base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
-
-const HTML: &str = "text/html; charset=utf-8";
-const SCRIPT: &str = "text/javascript; charset=utf-8";
-const STYLE: &str = "text/css; charset=utf-8";
+const TITLE: &str = "Hearth: the API";
+const DESCRIPTION: &str = "/openapi.json";
 
 /// The routes of the pages.
 pub fn routes() -> Routes {
     use Access::Open;
     Routes::of(Family::Framework)
-        .get("/openapi.json", Open, "openapi", document)
+        .get(DESCRIPTION, Open, "openapi", document)
         .get("/docs", Open, "docs", docs)
-        .get("/docs/{file}", Open, "docs_file", docs_file)
         .get("/redoc", Open, "redoc", redoc)
-        .get("/redoc/{file}", Open, "redoc_file", redoc_file)
 }
 
 /// The description of every endpoint, as OpenAPI 3.1.
@@ -46,7 +44,9 @@ pub async fn document() -> Response {
     responses((status = 200, description = "The page", body = String, content_type = "text/html"))
 )]
 pub async fn docs() -> Response {
-    page(include_str!("../../assets/docs.html"))
+    static PAGE: LazyLock<Page> =
+        LazyLock::new(|| Page::new(Swagger::new(DESCRIPTION).with_title(TITLE).html()));
+    PAGE.response()
 }
 
 /// The description as a page to read.
@@ -55,65 +55,93 @@ pub async fn docs() -> Response {
     responses((status = 200, description = "The page", body = String, content_type = "text/html"))
 )]
 pub async fn redoc() -> Response {
-    page(include_str!("../../assets/redoc.html"))
+    static PAGE: LazyLock<Page> =
+        LazyLock::new(|| Page::new(Redoc::new(DESCRIPTION).with_title(TITLE).html()));
+    PAGE.response()
 }
 
-/// A file of the page at `/docs`.
-#[utoipa::path(
-    get, path = "/docs/{file}", tag = "documentation",
-    params(("file" = String, Path, description = "The file", example = "docs.js")),
-    responses(
-        (status = 200, description = "The file", body = String, content_type = "text/javascript"),
-        (status = 404, description = "There is no such file", body = crate::dialects::framework::error::ErrorBody),
-    )
-)]
-pub async fn docs_file(file: Result<Path<String>, PathRejection>) -> Response {
-    let file = file.map_or_else(|_| String::new(), |Path(file)| file);
-    match file.as_str() {
-        "swagger-ui-bundle.js" => asset(
-            SCRIPT,
-            include_str!("../../assets/swagger-ui/swagger-ui-bundle.js"),
-        ),
-        "swagger-ui.css" => asset(
-            STYLE,
-            include_str!("../../assets/swagger-ui/swagger-ui.css"),
-        ),
-        "docs.js" => asset(SCRIPT, include_str!("../../assets/docs.js")),
-        _ => missing(&file),
+/// A page and its content security policy.
+struct Page {
+    html: String,
+    policy: String,
+}
+
+impl Page {
+    fn new(html: String) -> Self {
+        let policy = policy(&html);
+        Self { html, policy }
+    }
+
+    fn response(&'static self) -> Response {
+        let headers = [
+            (CONTENT_TYPE, "text/html; charset=utf-8"),
+            (CACHE_CONTROL, "max-age=3600"),
+            (CONTENT_SECURITY_POLICY, self.policy.as_str()),
+        ];
+        (headers, self.html.as_str()).into_response()
     }
 }
 
-/// A file of the page at `/redoc`.
-#[utoipa::path(
-    get, path = "/redoc/{file}", tag = "documentation",
-    params(("file" = String, Path, description = "The file", example = "redoc.standalone.js")),
-    responses(
-        (status = 200, description = "The file", body = String, content_type = "text/javascript"),
-        (status = 404, description = "There is no such file", body = crate::dialects::framework::error::ErrorBody),
+/// What a page may do: run its own scripts and ask this server. Both programs write their styles into the
+/// page, and ReDoc searches in a worker that it makes itself.
+fn policy(html: &str) -> String {
+    let hashes: Vec<String> = scripts(html).map(hash).collect();
+    format!(
+        "default-src 'none'; script-src {}; style-src 'unsafe-inline'; img-src 'self' data:; \
+         font-src data:; connect-src 'self'; worker-src blob:; base-uri 'none'; form-action 'none'; \
+         frame-ancestors 'none'",
+        hashes.join(" ")
     )
-)]
-pub async fn redoc_file(file: Result<Path<String>, PathRejection>) -> Response {
-    let file = file.map_or_else(|_| String::new(), |Path(file)| file);
-    match file.as_str() {
-        "redoc.standalone.js" => asset(
-            SCRIPT,
-            include_str!("../../assets/redoc/redoc.standalone.js"),
-        ),
-        _ => missing(&file),
+}
+
+/// The scripts within a page.
+fn scripts(html: &str) -> impl Iterator<Item = &str> {
+    let mut rest = html;
+    std::iter::from_fn(move || {
+        let (_, from_here) = rest.split_once("<script>")?;
+        let (script, after) = from_here.split_once("</script>")?;
+        rest = after;
+        Some(script)
+    })
+}
+
+/// How a policy names a script.
+fn hash(script: &str) -> String {
+    format!(
+        "'sha256-{}'",
+        BASE64_STANDARD.encode(Sha256::digest(script))
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_policy_names_the_scripts_of_its_page() {
+        // The example of the Content Security Policy's specification.
+        let script = "alert('Hello, world.');";
+        let named = "'sha256-qznLcsROx4GACP2dm0UCKCzCG+HiZ1guq6ZZDob/Tng='";
+        assert_eq!(hash(script), named);
+        let policy = policy(&format!(
+            "<p></p><script>{script}</script><script></script>"
+        ));
+        assert!(
+            policy.contains(&format!("script-src {named} 'sha256-")),
+            "{policy}"
+        );
     }
-}
 
-fn page(html: &'static str) -> Response {
-    let headers = [(CONTENT_TYPE, HTML), (CONTENT_SECURITY_POLICY, POLICY)];
-    (headers, html).into_response()
-}
-
-fn asset(kind: &'static str, text: &'static str) -> Response {
-    let headers = [(CONTENT_TYPE, kind), (CACHE_CONTROL, "max-age=3600")];
-    (headers, text).into_response()
-}
-
-fn missing(file: &str) -> Response {
-    let message = format!("there is no file {file} here");
-    Family::Framework.fault(Fault::NotFound, &message)
+    #[test]
+    fn the_pages_hold_plain_scripts_that_a_browser_reads_as_written() {
+        let swagger = Swagger::new(DESCRIPTION).html();
+        let redoc = Redoc::new(DESCRIPTION).html();
+        for (page, expected) in [(swagger, 2), (redoc, 1)] {
+            // A browser hashes a script after it has replaced these.
+            assert!(!page.contains(['\r', '\0']));
+            assert_eq!(scripts(&page).count(), expected);
+            assert_eq!(page.matches("</script").count(), expected);
+            assert!(scripts(&page).any(|script| script.contains(DESCRIPTION)));
+        }
+    }
 }
