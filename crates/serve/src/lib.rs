@@ -11,7 +11,6 @@ mod admission;
 mod answer;
 pub mod audit;
 pub mod auth;
-#[allow(dead_code, reason = "the dialects to come ask more of it")]
 mod caller;
 mod credential;
 mod dialects;
@@ -25,7 +24,6 @@ mod health;
 mod limits;
 pub mod logs;
 mod meter;
-#[allow(dead_code, reason = "the dialects to come read more of it")]
 mod metrics;
 mod openapi;
 mod origin;

@@ -120,13 +120,8 @@ impl Routes {
         H: Handler<T, App>,
         T: 'static,
     {
-        self.add(
-            Method::GET,
-            on(MethodFilter::GET, handler),
-            path,
-            access,
-            endpoint,
-        )
+        let handler = on(MethodFilter::GET, handler);
+        self.add(Method::GET, path, access, endpoint, handler)
     }
 
     /// Adds a POST route.
@@ -142,13 +137,8 @@ impl Routes {
         H: Handler<T, App>,
         T: 'static,
     {
-        self.add(
-            Method::POST,
-            on(MethodFilter::POST, handler),
-            path,
-            access,
-            endpoint,
-        )
+        let handler = on(MethodFilter::POST, handler);
+        self.add(Method::POST, path, access, endpoint, handler)
     }
 
     /// Adds a DELETE route.
@@ -164,13 +154,8 @@ impl Routes {
         H: Handler<T, App>,
         T: 'static,
     {
-        self.add(
-            Method::DELETE,
-            on(MethodFilter::DELETE, handler),
-            path,
-            access,
-            endpoint,
-        )
+        let handler = on(MethodFilter::DELETE, handler);
+        self.add(Method::DELETE, path, access, endpoint, handler)
     }
 
     /// Adds a GET route for WebSockets, whose credential may also be the query parameter `token`.
@@ -234,10 +219,10 @@ impl Routes {
     fn add(
         mut self,
         method: Method,
-        handler: MethodRouter<App>,
         path: &'static str,
         access: Access,
         endpoint: &'static str,
+        handler: MethodRouter<App>,
     ) -> Self {
         let route = Route {
             method,

@@ -476,7 +476,7 @@ mod tests {
             ),
             (
                 ".env",
-                "# ours\nexport HEARTH_PORT=1003\nOTHER=1\nOPENAI_API_KEY=\"sk-1\" # mine\n",
+                "# ours\nexport HEARTH_PORT=1003\nOTHER=1\nBATCH_SIZE=\"8\" # mine\n",
             ),
         ];
         let (_folder, mut sources) = sources(&files);
@@ -497,10 +497,7 @@ mod tests {
             origin(&loaded, "limits.burst"),
             "security.burst_limit in inferno.toml"
         );
-        assert_eq!(
-            loaded.settings.openai_key.as_ref().map(|key| key.expose()),
-            Some("sk-1")
-        );
+        assert_eq!(loaded.settings.max_sequences, 8);
         assert_eq!(loaded.settings.environment, "test");
 
         sources.environment = vec![
@@ -596,6 +593,12 @@ mod tests {
             ("hearth.toml", "server = 1\n", &["'server' is a table"]),
             ("hearth.toml", "[server\n", &["hearth.toml", "line 1"]),
             ("config.yaml", "a: [\n", &["config.yaml"]),
+            (
+                ".env",
+                "DEVICE=cuda\n",
+                &["DEVICE", "engine.device", "auto or cpu"],
+            ),
+            (".env", "HEARTH_BATCH_SIZE=4\n", &["HEARTH_BATCH_SIZE"]),
             (".env", "nonsense\n", &["line 1"]),
         ] {
             let (_folder, sources) = sources(&[(name, text)]);

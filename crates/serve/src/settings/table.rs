@@ -184,18 +184,9 @@ settings! {
     /// The type that keys and values are kept in: f16, q8_0 (half the memory, a little less exact) or f32.
     cache_type: CacheType = CacheType::F16, "engine.cache_type", env ["HEARTH_CACHE_TYPE"] => "cache-type";
     /// Most sequences that a text model writes at once; others wait.
-    max_sequences: usize = EngineConfig::default().max_sequences, "engine.max_sequences", env ["HEARTH_MAX_SEQUENCES"] => "max-sequences";
-    /// What models run on: auto, cpu or cuda.
+    max_sequences: usize = EngineConfig::default().max_sequences, "engine.max_sequences", env ["HEARTH_MAX_SEQUENCES", "BATCH_SIZE"] => "max-sequences";
+    /// What models run on: auto or cpu, which are the same so far.
     device: Device = Device::Auto, "engine.device", env ["HEARTH_DEVICE", "DEVICE"];
-    /// How many inputs a network takes at once unless told otherwise.
-    batch_size: usize = 4, "engine.batch_size", env ["HEARTH_BATCH_SIZE", "BATCH_SIZE"];
-
-    /// The key for an OpenAI-compatible service behind this server, where a request brings none.
-    openai_key: Option<Secret> = None, "upstream.openai_key", env ["HEARTH_OPENAI_API_KEY", "OPENAI_API_KEY"] + live;
-    /// The key for a speech service behind this server, where a request brings none.
-    baseten_key: Option<Secret> = None, "upstream.baseten_key", env ["HEARTH_BASETEN_API_KEY", "BASETEN_API_KEY"] + live;
-    /// The model that is asked of the speech service.
-    upstream_model: Option<String> = None, "upstream.model_id", env ["HEARTH_MODEL_ID", "MODEL_ID"] + live;
 }
 
 /// The setting at `key`, by its first place or another.

@@ -345,13 +345,11 @@ words!(
 
 words!(
     /// What models run on.
-    Device, "auto, cpu or cuda",
-    /// A graphics processor where there is one that can be used, the processor otherwise.
+    Device, "auto or cpu; this version computes on the processor only",
+    /// The best that can be used, which is the processor.
     Auto = "auto",
     /// The processor.
-    Cpu = "cpu",
-    /// A graphics processor of NVIDIA; refused where there is none.
-    Cuda = "cuda"
+    Cpu = "cpu"
 );
 
 /// `30s`, `5m`, `12h`, `30d`, several of them (`1h30m`), or a number of seconds.

@@ -10,6 +10,7 @@ use crate::audit::Event;
 use crate::auth::{AuthError, Granted, is_username};
 use crate::caller::{Caller, Means};
 use crate::family::Family;
+use crate::fields::{FieldError, Fields};
 use crate::problem::{Kind, Problem};
 use crate::route::{Access, Routes};
 use crate::state::App;
@@ -43,8 +44,7 @@ pub async fn register(
     request: Request,
 ) -> Result<Json<Value>, ApiError> {
     let fields = accounts::read(&app, request).await?;
-    let username = fields.required_string("username")?;
-    let password = fields.required_string("password")?;
+    let (username, password) = name_and_password(&fields)?;
     let email = fields.string("email")?.map(str::to_owned);
     let setup_token = fields.string("setup_token")?;
     let settings = app.settings();
@@ -67,6 +67,11 @@ pub async fn register(
     })))
 }
 
+fn name_and_password(fields: &Fields) -> Result<(&str, &str), FieldError> {
+    let username = fields.required_string("username")?;
+    Ok((username, fields.required_string("password")?))
+}
+
 /// Begins a session.
 #[utoipa::path(
     post, path = "/auth/login", tag = "framework", operation_id = "auth_login",
@@ -79,8 +84,7 @@ pub async fn login(
     request: Request,
 ) -> Result<Json<Value>, ApiError> {
     let fields = accounts::read(&app, request).await?;
-    let username = fields.required_string("username")?;
-    let password = fields.required_string("password")?;
+    let (username, password) = name_and_password(&fields)?;
     let granted = app
         .auth
         .login(&app.settings(), username, password, caller.address())

@@ -56,7 +56,7 @@ pub struct DeviceSettings {
 #[derive(Debug, Serialize, ToSchema)]
 #[schema(as = framework::BatchSettings)]
 pub struct BatchSettings {
-    /// Inputs at once, unless a request says otherwise.
+    /// Sequences that are written at once where so many are asked for.
     batch_size: usize,
     /// Most sequences at once.
     max_batch_size: usize,
@@ -143,13 +143,13 @@ pub async fn config(State(app): State<App>) -> Json<ConfigAnswer> {
                 use_tensorrt: false,
             },
             batch: BatchSettings {
-                batch_size: settings.batch_size,
+                batch_size: settings.max_sequences,
                 max_batch_size: settings.max_sequences,
             },
         },
         inference_config: InferenceConfig {
             device_type: "cpu",
-            batch_size: settings.batch_size,
+            batch_size: settings.max_sequences,
             use_fp16: false,
             enable_profiling: true,
         },

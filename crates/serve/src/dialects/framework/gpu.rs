@@ -354,7 +354,7 @@ pub async fn config(State(app): State<App>) -> Json<Config> {
     Json(Config {
         device_config: DeviceConfig::now(),
         memory_recommendations: MemoryRecommendations {
-            batch_size: settings.batch_size,
+            batch_size: settings.max_sequences,
             max_batch_size: settings.max_sequences,
             memory_fraction: fraction.clamp(0.0, 1.0),
         },
@@ -471,7 +471,7 @@ impl Report {
             },
             recommendations: Recommendations {
                 memory: MemorySizes {
-                    batch_size: settings.batch_size,
+                    batch_size: settings.max_sequences,
                     max_batch_size: settings.max_sequences,
                 },
                 optimization: Optimizers {

@@ -226,30 +226,21 @@ pub async fn create(
 ) -> Result<Response, ApiError> {
     let (ticket, fields) = admit(&app, request).await?;
     let request = ChatRequest::read(fields)?;
-    let model = request.model.clone();
+    let (model, entered) = (request.model.clone(), ticket.entered());
     if request.params.stream {
-        let head = Head::new("chatcmpl-", "chat.completion.chunk", model.clone());
-        let (per_prompt, include_usage) = (request.params.n, request.params.include_usage);
-        let begin = {
-            let (app, measure, entered) = (app.clone(), measure.clone(), ticket.entered());
-            async move {
-                let scored = request.logprobs.is_some();
-                let (service, choices) = begin(&app, &caller, &measure, request, entered).await?;
-                Ok((ChatWording { service, scored }, choices))
-            }
+        let head = Head::new("chatcmpl-", "chat.completion.chunk", model);
+        let streamed = Streamed::new(head, &request.params, ticket, measure.clone());
+        let scored = request.logprobs.is_some();
+        let waiting = app.clone();
+        let begin = async move {
+            let begun = begin(&waiting, &caller, &measure, request, entered).await?;
+            let (service, choices) = begun;
+            Ok((ChatWording { service, scored }, choices))
         };
-        let streamed = Streamed {
-            head,
-            begun: waiting::begin(&app, &model, begin).await?,
-            per_prompt,
-            include_usage,
-            ticket,
-            measure,
-        };
-        return Ok(streamed.respond(app.settings().keep_alive));
+        return Ok(streamed.respond(&app, begin).await?);
     }
     let head = Head::new("chatcmpl-", "chat.completion", model);
-    let (choices, usage) = whole(&app, &caller, &measure, request, ticket.entered()).await?;
+    let (choices, usage) = whole(&app, &caller, &measure, request, entered).await?;
     Ok(axum::Json(Completion {
         head,
         choices,

@@ -181,32 +181,23 @@ pub async fn create(
     let (ticket, fields) = admit(&app, request).await?;
     let request = CompletionRequest::read(fields)?;
     let (model, entered) = (request.model.clone(), ticket.entered());
-    let head = Head::new("cmpl-", "text_completion", model.clone());
+    let head = Head::new("cmpl-", "text_completion", model);
     if request.params.stream {
-        let (per_prompt, include_usage) = (request.params.n, request.params.include_usage);
-        let begin = {
-            let (app, measure) = (app.clone(), measure.clone());
-            async move {
-                let begun = begin(&app, &caller, &measure, request, entered).await?;
-                let offsets = vec![Offset::default(); begun.candidates.len()];
-                let wording = TextWording {
-                    writer: begun.writer,
-                    echoes: begun.echoes,
-                    per_prompt,
-                    offsets,
-                };
-                Ok((wording, begun.candidates))
-            }
+        let streamed = Streamed::new(head, &request.params, ticket, measure.clone());
+        let per_prompt = request.params.n;
+        let waiting = app.clone();
+        let begin = async move {
+            let begun = begin(&waiting, &caller, &measure, request, entered).await?;
+            let offsets = vec![Offset::default(); begun.candidates.len()];
+            let wording = TextWording {
+                writer: begun.writer,
+                echoes: begun.echoes,
+                per_prompt,
+                offsets,
+            };
+            Ok((wording, begun.candidates))
         };
-        let streamed = Streamed {
-            head,
-            begun: waiting::begin(&app, &model, begin).await?,
-            per_prompt,
-            include_usage,
-            ticket,
-            measure,
-        };
-        return Ok(streamed.respond(app.settings().keep_alive));
+        return Ok(streamed.respond(&app, begin).await?);
     }
     let (n, best_of) = (request.params.n, request.best_of);
     let begun = begin(&app, &caller, &measure, request, entered).await?;

@@ -5,7 +5,7 @@
 //! generations, which frees what they hold.
 
 use std::convert::Infallible;
-use std::time::Duration;
+use std::future::Future;
 
 use axum::response::sse::{Event as SseEvent, KeepAlive, Sse};
 use axum::response::{IntoResponse, Response};
@@ -14,10 +14,13 @@ use hearth_runtime::{Error, Event, Generation, TokenLogprobs};
 use serde::Serialize;
 
 use super::error::ApiError;
+use super::params::Params;
 use super::types::{Chunk, Head, Usage};
 use crate::admission::Ticket;
 use crate::answer::{ended_early, finish_reason};
 use crate::metrics::Measure;
+use crate::problem::Problem;
+use crate::state::App;
 use crate::waiting::{self, Begun, Step};
 
 /// How an endpoint words the parts of its answers.
@@ -44,34 +47,55 @@ pub trait Wording: Send + 'static {
 }
 
 /// A streamed answer that is about to begin.
-pub struct Streamed<W> {
+pub struct Streamed {
     /// Id, model and so on.
-    pub head: Head,
-    /// How the parts are worded, and the choices in the order of their index; or the wait for them.
-    pub begun: Begun<(W, Vec<Generation>)>,
+    head: Head,
     /// Choices for each prompt.
-    pub per_prompt: usize,
+    per_prompt: usize,
     /// Tell the usage at the end.
-    pub include_usage: bool,
+    include_usage: bool,
     /// The request's place, held until the stream ends.
-    pub ticket: Ticket,
+    ticket: Ticket,
     /// What the request is measured by, until the stream ends.
-    pub measure: Measure,
+    measure: Measure,
 }
 
-impl<W: Wording> Streamed<W> {
-    /// The response; a comment is sent after each `keep_alive` of silence, and with the progress of a model
-    /// that is being loaded.
-    pub fn respond(self, keep_alive: Duration) -> Response {
-        let events = self.events().map(Ok::<_, Infallible>);
-        let sse = Sse::new(events).keep_alive(KeepAlive::new().interval(keep_alive));
-        waiting::unbuffered(sse.into_response())
+impl Streamed {
+    /// The answer to a request with `params`, its parts headed by `head`.
+    pub fn new(head: Head, params: &Params, ticket: Ticket, measure: Measure) -> Self {
+        Self {
+            head,
+            per_prompt: params.n,
+            include_usage: params.include_usage,
+            ticket,
+            measure,
+        }
     }
 
-    fn events(self) -> impl Stream<Item = SseEvent> {
+    /// The response: what `begin` waits for its model to begin, which is how the parts are worded, and the
+    /// choices in the order of their index. A comment is sent after each `server.stream_keep_alive` of
+    /// silence, and with the progress of a model that is being loaded.
+    ///
+    /// # Errors
+    /// Those of `begin` within its first moment; later ones are told in the stream.
+    pub async fn respond<W: Wording>(
+        self,
+        app: &App,
+        begin: impl Future<Output = Result<(W, Vec<Generation>), Problem>> + Send + 'static,
+    ) -> Result<Response, Problem> {
+        let begun = waiting::begin(app, &self.head.model, begin).await?;
+        let events = self.events(begun).map(Ok::<_, Infallible>);
+        let keep_alive = KeepAlive::new().interval(app.settings().keep_alive);
+        let sse = Sse::new(events).keep_alive(keep_alive);
+        Ok(waiting::unbuffered(sse.into_response()))
+    }
+
+    fn events<W: Wording>(
+        self,
+        begun: Begun<(W, Vec<Generation>)>,
+    ) -> impl Stream<Item = SseEvent> {
         let Self {
             head,
-            begun,
             per_prompt,
             include_usage,
             ticket,
