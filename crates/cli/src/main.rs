@@ -11,6 +11,7 @@ mod audit;
 mod bench;
 mod completions;
 mod config;
+mod convert;
 mod flags;
 mod holder;
 mod interrupt;
@@ -52,6 +53,7 @@ enum Command {
     Show(show::Args),
     Bench(bench::Args),
     Quantize(quantize::Args),
+    Convert(convert::Args),
     Completions(completions::Args),
 }
 
@@ -67,6 +69,7 @@ fn main() -> ExitCode {
         Command::Show(args) => show::run(args),
         Command::Bench(args) => bench::run(args),
         Command::Quantize(args) => quantize::run(args),
+        Command::Convert(args) => convert::run(args),
         Command::Completions(args) => completions::run(args),
     };
     match result {

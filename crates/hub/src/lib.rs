@@ -9,4 +9,4 @@ pub mod catalog;
 pub mod convert;
 
 pub use catalog::{Catalog, CatalogError, Entry, Kind, Location};
-pub use convert::{ConvertError, ConvertOptions, Progress, Summary, Target, convert};
+pub use convert::{ConvertError, ConvertOptions, PendingFile, Progress, Summary, Target, convert};

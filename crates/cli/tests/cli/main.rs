@@ -1,6 +1,7 @@
 //! The program from the outside: the real executable with a home folder of its own, and the shipped models.
 
 mod bench;
+mod convert;
 mod files;
 mod look;
 mod quantize;
@@ -138,6 +139,7 @@ fn help_and_version_are_there() {
         "show",
         "bench",
         "quantize",
+        "convert",
         "completions",
     ] {
         assert!(help.contains(command), "{help}");

@@ -30,6 +30,14 @@ impl Model {
         Ok(())
     }
 
+    /// The size of the ONNX file in bytes.
+    ///
+    /// # Errors
+    /// [`Error::TooLarge`] where it takes more than the 2 GiB that a message can have.
+    pub fn file_bytes(&self) -> Result<u64> {
+        Ok(self.message()?.len)
+    }
+
     /// The model as the bytes of an ONNX file.
     ///
     /// # Errors

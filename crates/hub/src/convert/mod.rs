@@ -16,9 +16,9 @@ use hearth_formats::gguf::{GgufWriter, Metadata, TensorSpec};
 use hearth_formats::{Checkpoint, TensorLayout};
 use hearth_kernels::{DType, Pool};
 
+pub use output::PendingFile;
 pub use target::{Target, UnknownTarget};
 
-use output::PendingFile;
 use types::{ModelShape, TypeRules};
 
 /// Why a conversion failed. Nothing is left behind.

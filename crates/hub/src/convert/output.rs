@@ -9,7 +9,8 @@ use hearth_formats::Error;
 use super::ConvertError;
 
 /// A file being written beside its target; removed when dropped before it was published.
-pub(super) struct PendingFile {
+#[derive(Debug)]
+pub struct PendingFile {
     target: PathBuf,
     path: PathBuf,
     overwrite: bool,
@@ -18,7 +19,11 @@ pub(super) struct PendingFile {
 }
 
 impl PendingFile {
-    pub(super) fn create(target: &Path, overwrite: bool) -> Result<PendingFile, ConvertError> {
+    /// Begins a file that is to be called `target`.
+    ///
+    /// # Errors
+    /// [`ConvertError::Exists`] where it is there already and `overwrite` is not set; where it can't be created.
+    pub fn create(target: &Path, overwrite: bool) -> Result<PendingFile, ConvertError> {
         if target.exists() && !overwrite {
             return Err(ConvertError::Exists(target.to_owned()));
         }
@@ -41,17 +46,24 @@ impl PendingFile {
         })
     }
 
-    pub(super) fn writer(&self) -> Result<BufWriter<File>, ConvertError> {
-        let file = self.file.try_clone().map_err(|e| self.io(e))?;
+    /// A writer to it.
+    ///
+    /// # Errors
+    /// The system refuses another handle.
+    pub fn writer(&self) -> Result<BufWriter<File>, ConvertError> {
+        let file = self.file.try_clone().map_err(|e| self.failed(e))?;
         Ok(BufWriter::with_capacity(1 << 20, file))
     }
 
     /// Makes the file durable and gives it its name. `written` is the writer that [`PendingFile::writer`] gave, flushed.
     /// Returns the file's size in bytes.
-    pub(super) fn publish(mut self, written: BufWriter<File>) -> Result<u64, ConvertError> {
+    ///
+    /// # Errors
+    /// As of [`PendingFile::create`]; the disk is full or fails.
+    pub fn publish(mut self, written: BufWriter<File>) -> Result<u64, ConvertError> {
         drop(written);
-        self.file.sync_all().map_err(|e| self.io(e))?;
-        let len = self.file.metadata().map_err(|e| self.io(e))?.len();
+        self.file.sync_all().map_err(|e| self.failed(e))?;
+        let len = self.file.metadata().map_err(|e| self.failed(e))?.len();
         // Somebody may have made the file meanwhile.
         if self.target.exists() && !self.overwrite {
             return Err(ConvertError::Exists(self.target.clone()));
@@ -61,8 +73,9 @@ impl PendingFile {
         Ok(len)
     }
 
-    fn io(&self, e: std::io::Error) -> Error {
-        Error::io(&self.path, e)
+    /// What went wrong while it was written, as an error that names the file.
+    pub fn failed(&self, e: std::io::Error) -> ConvertError {
+        Error::io(&self.path, e).into()
     }
 }
 

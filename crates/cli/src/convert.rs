@@ -1,0 +1,151 @@
+//! `hearth convert`: an exported program as an ONNX model.
+
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use anyhow::{Context, Result, anyhow};
+use hearth_formats::pt2::Pt2Archive;
+use hearth_graph::lower::lower;
+use hearth_graph::onnx::Model;
+use hearth_hub::{ConvertError, PendingFile};
+use indicatif::{ProgressBar, ProgressStyle};
+
+use crate::interrupt::{self, Interrupted};
+use crate::units;
+
+/// Write a program that torch.export has saved as an ONNX model, without PyTorch.
+///
+/// The archive is one of `torch.export.save`, of PyTorch 2.5 or later. Dynamic dimensions stay dynamic. Where the program
+/// uses operators that have no lowering, all of them are named and no file is written. Ctrl-C cancels and leaves no file.
+#[derive(clap::Args)]
+pub struct Args {
+    /// The archive to read, a .pt2 file.
+    input: PathBuf,
+    /// The .onnx file to write.
+    output: PathBuf,
+    /// Replace OUTPUT where it exists.
+    #[arg(long)]
+    force: bool,
+}
+
+pub fn run(args: Args) -> Result<()> {
+    let cancel = interrupt::flag()?;
+    let pending = PendingFile::create(&args.output, args.force)
+        .map_err(|error| refused(error, &args.output))?;
+    let model = lower(&Pt2Archive::open(&args.input)?)?;
+    let bar = ProgressBar::new(model.file_bytes()?).with_style(
+        ProgressStyle::with_template("{bar:32} {bytes}/{total_bytes}, {eta} left")
+            .context("the progress bar's template is sound; this is a bug")?,
+    );
+    let written = write(&model, pending, &cancel, |bytes| bar.inc(bytes));
+    bar.finish_and_clear();
+    let file_bytes = written.map_err(|error| refused(error, &args.output))?;
+    println!(
+        "{}: {}, operator set {}, {} nodes",
+        args.output.display(),
+        units::bytes(file_bytes),
+        model.opset,
+        model.graph.nodes.len(),
+    );
+    for (what, values) in [
+        ("input", &model.graph.inputs),
+        ("output", &model.graph.outputs),
+    ] {
+        for value in values {
+            println!("  {what} {value}");
+        }
+    }
+    Ok(())
+}
+
+/// The error as the user is told of it.
+fn refused(error: ConvertError, output: &Path) -> anyhow::Error {
+    match error {
+        ConvertError::Cancelled => Interrupted.into(),
+        ConvertError::Exists(_) => {
+            anyhow!("{error}; choose another name, or replace it with --force")
+        }
+        error => anyhow::Error::from(error).context(format!("cannot make {}", output.display())),
+    }
+}
+
+/// Writes the whole file, or none. `progress` is told of the bytes as they are written; returns the file's size in bytes.
+fn write(
+    model: &Model,
+    pending: PendingFile,
+    cancel: &AtomicBool,
+    progress: impl FnMut(u64),
+) -> Result<u64, ConvertError> {
+    let mut out = Watched {
+        out: pending.writer()?,
+        cancel,
+        progress,
+    };
+    let written = model.write(&mut out).and_then(|()| out.flush());
+    let cancelled = || Err(ConvertError::Cancelled);
+    match written {
+        _ if cancel.load(Ordering::Relaxed) => cancelled(),
+        Ok(()) => pending.publish(out.out),
+        Err(error) => Err(pending.failed(error)),
+    }
+}
+
+/// A writer that is watched, and stopped by a flag.
+struct Watched<'a, W, P> {
+    out: W,
+    cancel: &'a AtomicBool,
+    progress: P,
+}
+
+impl<W: Write, P: FnMut(u64)> Write for Watched<'_, W, P> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        /// So much at once, for the flag to be seen in the middle of a large tensor.
+        const STEP: usize = 1 << 20;
+        if self.cancel.load(Ordering::Relaxed) {
+            return Err(io::Error::other("cancelled"));
+        }
+        let written = self.out.write(&bytes[..bytes.len().min(STEP)])?;
+        (self.progress)(written as u64);
+        Ok(written)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.out.flush()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    use std::fs;
+
+    const PROGRAM: &[u8] = include_bytes!("../../graph/tests/fixtures/resnet.pt2");
+
+    #[test]
+    fn a_file_is_counted_to_its_end_or_not_there_at_all() {
+        let folder = tempfile::tempdir().unwrap();
+        let archive = Pt2Archive::from_bytes(PROGRAM.to_vec().into(), "resnet".into()).unwrap();
+        let model = lower(&archive).unwrap();
+        let output = folder.path().join("resnet.onnx");
+        let left = || fs::read_dir(folder.path()).unwrap().count();
+        let begin = || PendingFile::create(&output, false).unwrap();
+
+        // In the middle: something has been written by then.
+        let cancel = AtomicBool::new(false);
+        let cancelled = write(&model, begin(), &cancel, |_| {
+            cancel.store(true, Ordering::Relaxed);
+        });
+        assert!(matches!(cancelled, Err(ConvertError::Cancelled)));
+        assert_eq!(left(), 0);
+
+        let mut counted = 0;
+        let cancel = AtomicBool::new(false);
+        let written = write(&model, begin(), &cancel, |bytes| counted += bytes).unwrap();
+        assert_eq!(counted, model.file_bytes().unwrap());
+        assert_eq!(written, counted);
+        assert_eq!(fs::read(&output).unwrap(), model.to_bytes().unwrap());
+        assert_eq!(left(), 1);
+    }
+}

@@ -1,0 +1,59 @@
+//! `convert`: exported networks.
+
+use std::fs;
+use std::path::Path;
+
+use super::Home;
+
+/// A small program that `oracle/graph_golden.py` has exported.
+const PROGRAM: &[u8] = include_bytes!("../../../graph/tests/fixtures/mlp.pt2");
+
+fn text(path: &Path) -> &str {
+    path.to_str().unwrap()
+}
+
+#[test]
+fn a_program_becomes_an_onnx_file() {
+    let home = Home::new();
+    let (program, model) = (home.path().join("mlp.pt2"), home.path().join("mlp.onnx"));
+    fs::write(&program, PROGRAM).unwrap();
+    let said = home
+        .hearth(["convert", text(&program), text(&model)])
+        .good();
+    assert!(said.contains("operator set 18"), "{said}");
+    assert!(
+        said.contains("input x: Float [") && said.contains(", 6]"),
+        "{said}"
+    );
+    // The first field of a model is the version of its format, 8.
+    assert_eq!(fs::read(&model).unwrap()[..2], [0x08, 8]);
+
+    home.hearth(["convert", text(&program), text(&model)])
+        .failed(1, &["mlp.onnx: the file exists", "--force"]);
+    home.hearth(["convert", text(&program), text(&model), "--force"])
+        .good();
+}
+
+#[test]
+fn an_operator_without_a_lowering_is_named_and_nothing_written() {
+    let home = Home::new();
+    let (program, model) = (home.path().join("odd.pt2"), home.path().join("odd.onnx"));
+    let mut bytes = PROGRAM.to_vec();
+    let name = b"torch.ops.aten.gelu.default";
+    let at = bytes.windows(name.len()).position(|w| w == name).unwrap();
+    bytes[at..at + name.len()].copy_from_slice(b"torch.ops.aten.gulp.default");
+    fs::write(&program, bytes).unwrap();
+    home.hearth(["convert", text(&program), text(&model)])
+        .failed(
+            1,
+            &["odd.pt2", "no lowering for aten.gulp.default (node gelu)"],
+        );
+    home.hearth(["convert", "/no/such.pt2", text(&model)])
+        .failed(1, &["/no/such.pt2"]);
+    let left: Vec<_> = fs::read_dir(home.path())
+        .unwrap()
+        .map(|item| item.unwrap().file_name())
+        .filter(|name| name.to_string_lossy().contains("onnx"))
+        .collect();
+    assert!(left.is_empty(), "{left:?}");
+}
