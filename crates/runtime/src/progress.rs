@@ -4,7 +4,6 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-use hearth_llm::LoadObserver;
 use serde::Serialize;
 use tokio::sync::watch;
 
@@ -88,6 +87,11 @@ impl Report {
         })
     }
 
+    /// The model's name.
+    pub fn model(&self) -> &str {
+        &self.model
+    }
+
     /// When it began.
     pub fn began(&self) -> Instant {
         self.began
@@ -108,6 +112,12 @@ impl Report {
             (snapshot.state, snapshot.total) = (LoadState::Reading, total);
             snapshot.reading = Some(now);
         });
+    }
+
+    /// So many bytes have been read. Answers whether to read on.
+    pub fn loaded(&self, bytes: u64) -> bool {
+        self.tell.send_modify(|snapshot| snapshot.bytes = bytes);
+        !self.is_cancelled()
     }
 
     /// All weights are there.
@@ -169,13 +179,6 @@ impl Report {
     }
 }
 
-impl LoadObserver for Report {
-    fn loaded(&self, bytes: u64) -> bool {
-        self.tell.send_modify(|snapshot| snapshot.bytes = bytes);
-        !self.is_cancelled()
-    }
-}
-
 /// A load that others follow. Clones follow the same one; it goes on if all of them are dropped.
 #[derive(Debug, Clone)]
 pub struct Loading {
@@ -186,7 +189,7 @@ pub struct Loading {
 impl Loading {
     /// The model's name.
     pub fn model(&self) -> &str {
-        &self.report.model
+        self.report.model()
     }
 
     /// How far it is.

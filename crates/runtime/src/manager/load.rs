@@ -2,10 +2,11 @@
 
 use std::sync::Arc;
 
+use super::announce::Announcer;
 use super::{Manager, blocking};
 use crate::budget::{Holder, Plan, Standing, plan};
 use crate::engine::{Engine, Job, ModelKind, Quantize, Weights};
-use crate::events::{Change, ModelEvent, ModelState, Reason, is_news};
+use crate::events::{Change, Reason};
 use crate::house::{House, Loaded, Slot, Stage};
 use crate::progress::{Loading, Report};
 use crate::{Error, machine};
@@ -131,17 +132,15 @@ impl Manager {
     }
 
     async fn run_load(self: Arc<Self>, name: Arc<str>, report: Arc<Report>) {
-        let relay = tokio::spawn(relay(Arc::clone(&self), report.follow()));
         let outcome = self.read(&name, &report).await;
-        relay.abort();
-        // Only from here on is there nothing left that could speak of progress.
-        let _ = relay.await;
         self.end_load(&name, &report, outcome).await;
     }
 
     /// All of a load that takes time.
     async fn read(self: &Arc<Self>, name: &Arc<str>, report: &Arc<Report>) -> Result<Parts, Error> {
         let what = format!("loading '{name}'");
+        let announcer = Announcer::new(Arc::clone(self), Arc::clone(report));
+        let announcer = Arc::new(announcer);
         let (job, backend, instances) = {
             let house = self.lock();
             let slot = house.slots.get(name).expect("slots stay; this is a bug");
@@ -162,14 +161,17 @@ impl Manager {
         };
         self.reserve(name, need.total(instances), Some(report))
             .await?;
-        report.reading(need.read);
+        announcer.reading(need.read);
         let weights: Arc<dyn Weights> = {
-            let (backend, job, report) =
-                (Arc::clone(&backend), Arc::clone(&job), Arc::clone(report));
-            let read = move || backend.load(&job, need, &*report);
+            let (backend, job, observer) = (
+                Arc::clone(&backend),
+                Arc::clone(&job),
+                Arc::clone(&announcer),
+            );
+            let read = move || backend.load(&job, need, &*observer);
             blocking(&what, read).await?.into()
         };
-        report.starting();
+        announcer.starting();
         let started = {
             let weights = Arc::clone(&weights);
             let start = move || (0..instances).map(|_| weights.start()).collect();
@@ -395,22 +397,5 @@ fn does_not_fit(house: &House, name: &Arc<str>, needed: u64) -> Error {
         needed,
         budget,
         holders: holding.into_iter().map(|(name, _)| name).collect(),
-    }
-}
-
-/// Tells listeners of a load's progress, as often as it is news.
-async fn relay(manager: Arc<Manager>, mut loading: Loading) {
-    let mut before = loading.progress();
-    loop {
-        let now = loading.changed().await;
-        if is_news(&before, &now) {
-            manager.events.publish(ModelEvent {
-                at: manager.clock.date(manager.clock.now()),
-                model: loading.model().to_owned(),
-                change: Change::Progress(now),
-                state: ModelState::Loading,
-            });
-            before = now;
-        }
     }
 }

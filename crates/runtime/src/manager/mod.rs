@@ -1,6 +1,7 @@
 //! The manager of all models: one house, and the work that changes it.
 
 mod acquire;
+mod announce;
 mod keeper;
 mod load;
 mod scale;
