@@ -7,8 +7,11 @@ use std::time::Instant;
 pub(crate) enum Standing {
     /// Nobody uses it since then: it may be unloaded.
     Idle(Instant),
-    /// It is in use, or being loaded: its memory may become free.
-    Busy,
+    /// It is in use, last asked for or answered with then: its memory may become free, and does once it takes no more
+    /// requests.
+    InUse(Instant),
+    /// It is being loaded: its memory may become free.
+    Loading,
     /// It is being unloaded: its memory will be free.
     Leaving,
     /// It must stay.
@@ -38,34 +41,52 @@ pub(crate) enum Plan {
     Never,
 }
 
-/// How to make room for `need` bytes within `budget`, least recently used models going first, and none in vain.
-pub(crate) fn plan(budget: u64, need: u64, holders: &[Holder]) -> Plan {
-    let held = |wanted: fn(&Standing) -> bool| -> u64 {
-        let matching = holders.iter().filter(|holder| wanted(&holder.standing));
+/// What is sought.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Wanted {
+    /// Bytes of the budget, without those that the model holds already.
+    pub budget: u64,
+    /// Bytes that it needs.
+    pub need: u64,
+    /// Bytes that have to be left for another, whose turn it is.
+    pub claimed: u64,
+    /// Models in use may have to go too, once those that use them have ended.
+    pub drain: bool,
+}
+
+/// How to make room for what is wanted: idle models go before those in use, least recently used ones first, and none in
+/// vain.
+pub(crate) fn plan(wanted: Wanted, holders: &[Holder]) -> Plan {
+    let held = |which: fn(&Standing) -> bool| -> u64 {
+        let matching = holders.iter().filter(|holder| which(&holder.standing));
         matching.fold(0, |sum, holder| sum.saturating_add(holder.bytes))
     };
-    let room = |held: u64| budget.saturating_sub(held) >= need;
+    let fits_besides = |held: u64| wanted.budget.saturating_sub(held) >= wanted.need;
+    // Who has a claim gets what is leaving, too.
+    let room = |staying: u64| fits_besides(staying.saturating_add(wanted.claimed));
     let staying = held(|standing| !matches!(standing, Standing::Leaving));
-    if room(staying.saturating_add(held(|standing| *standing == Standing::Leaving))) {
-        return Plan::Fits;
+    if room(staying) {
+        let all = staying.saturating_add(held(|standing| *standing == Standing::Leaving));
+        return match fits_besides(all) {
+            true => Plan::Fits,
+            false => Plan::Soon,
+        };
     }
-    if !room(held(|standing| *standing == Standing::Pinned)) {
+    if !fits_besides(held(|standing| *standing == Standing::Pinned)) {
         return Plan::Never;
     }
-    if room(staying) {
-        return Plan::Soon;
-    }
-    let mut idle: Vec<(Instant, &Holder)> = holders
+    let mut may_go: Vec<((bool, Instant), &Holder)> = holders
         .iter()
         .filter_map(|holder| match holder.standing {
-            Standing::Idle(since) => Some((since, holder)),
+            Standing::Idle(since) => Some(((false, since), holder)),
+            Standing::InUse(last) if wanted.drain => Some(((true, last), holder)),
             _ => None,
         })
         .collect();
-    idle.sort_by_key(|(since, _)| *since);
+    may_go.sort_by_key(|(turn, _)| *turn);
     let mut left = staying;
     let mut victims = Vec::new();
-    for (_, holder) in idle {
+    for (_, holder) in may_go {
         if room(left) {
             break;
         }
@@ -92,6 +113,20 @@ mod tests {
     use super::*;
     use std::time::Duration;
 
+    /// In a budget of 100 bytes.
+    fn wanted(need: u64) -> Wanted {
+        Wanted {
+            budget: 100,
+            need,
+            claimed: 0,
+            drain: false,
+        }
+    }
+
+    fn evict(names: &[&str]) -> Plan {
+        Plan::Evict(names.iter().map(|name| name.to_string()).collect())
+    }
+
     fn holder(name: &str, bytes: u64, standing: Standing) -> Holder {
         Holder {
             name: name.into(),
@@ -109,29 +144,53 @@ mod tests {
             holder("old", 20, idle(1)),
             holder("middle", 40, idle(2)),
         ];
-        let evict = |names: &[&str]| Plan::Evict(names.iter().map(|n| n.to_string()).collect());
-        assert_eq!(plan(100, 10, &holders), Plan::Fits);
-        assert_eq!(plan(100, 30, &holders), evict(&["old"]));
+        let plan = |need| plan(wanted(need), &holders);
+        assert_eq!(plan(10), Plan::Fits);
+        assert_eq!(plan(30), evict(&["old"]));
         // The old one alone is too small, the middle one alone is enough.
-        assert_eq!(plan(100, 50, &holders), evict(&["middle"]));
-        assert_eq!(plan(100, 70, &holders), evict(&["old", "middle"]));
-        assert_eq!(plan(100, 100, &holders), evict(&["old", "middle", "new"]));
-        assert_eq!(plan(100, 101, &holders), Plan::Never);
+        assert_eq!(plan(50), evict(&["middle"]));
+        assert_eq!(plan(70), evict(&["old", "middle"]));
+        assert_eq!(plan(100), evict(&["old", "middle", "new"]));
+        assert_eq!(plan(101), Plan::Never);
     }
 
     #[test]
     fn busy_and_pinned_models_stay() {
         let idle = Standing::Idle(Instant::now());
         let holders = [
-            holder("busy", 50, Standing::Busy),
+            holder("busy", 50, Standing::InUse(Instant::now())),
             holder("pinned", 30, Standing::Pinned),
             holder("idle", 10, idle),
         ];
-        assert_eq!(plan(100, 20, &holders), Plan::Evict(vec!["idle".into()]));
+        let plan = |need| plan(wanted(need), &holders);
+        assert_eq!(plan(20), evict(&["idle"]));
         // Nothing is evicted while that alone would not help.
-        assert_eq!(plan(100, 21, &holders), Plan::Busy);
-        assert_eq!(plan(100, 70, &holders), Plan::Busy);
-        assert_eq!(plan(100, 71, &holders), Plan::Never);
+        assert_eq!(plan(21), Plan::Busy);
+        assert_eq!(plan(70), Plan::Busy);
+        assert_eq!(plan(71), Plan::Never);
+    }
+
+    #[test]
+    fn models_in_use_are_drained_after_idle_ones_and_loads_are_waited_for() {
+        let start = Instant::now();
+        let at = |s| start + Duration::from_secs(s);
+        let holders = [
+            holder("recent", 20, Standing::InUse(at(2))),
+            holder("rare", 20, Standing::InUse(at(1))),
+            holder("idle", 20, Standing::Idle(at(3))),
+            holder("loading", 20, Standing::Loading),
+            holder("pinned", 20, Standing::Pinned),
+        ];
+        let drain = |need| Wanted {
+            drain: true,
+            ..wanted(need)
+        };
+        let plan = |need| plan(drain(need), &holders);
+        assert_eq!(plan(20), evict(&["idle"]));
+        assert_eq!(plan(40), evict(&["idle", "rare"]));
+        assert_eq!(plan(60), evict(&["idle", "rare", "recent"]));
+        assert_eq!(plan(80), Plan::Busy);
+        assert_eq!(plan(81), Plan::Never);
     }
 
     #[test]
@@ -141,7 +200,30 @@ mod tests {
             holder("leaving", 60, Standing::Leaving),
             holder("idle", 40, idle),
         ];
-        assert_eq!(plan(100, 60, &holders), Plan::Soon);
-        assert_eq!(plan(100, 61, &holders), Plan::Evict(vec!["idle".into()]));
+        assert_eq!(plan(wanted(60), &holders), Plan::Soon);
+        assert_eq!(plan(wanted(61), &holders), evict(&["idle"]));
+    }
+
+    #[test]
+    fn what_is_claimed_is_left() {
+        let idle = Standing::Idle(Instant::now());
+        let holders = [
+            holder("leaving", 40, Standing::Leaving),
+            holder("idle", 20, idle),
+        ];
+        let beside = |claimed, need| {
+            let wanted = Wanted {
+                claimed,
+                ..wanted(need)
+            };
+            plan(wanted, &holders)
+        };
+        // The claim is met by what is leaving: nobody is held up.
+        assert_eq!(beside(40, 40), Plan::Fits);
+        assert_eq!(beside(70, 10), Plan::Fits);
+        assert_eq!(beside(30, 50), Plan::Soon);
+        assert_eq!(beside(70, 30), evict(&["idle"]));
+        assert_eq!(beside(70, 31), Plan::Busy);
+        assert_eq!(beside(70, 101), Plan::Never);
     }
 }

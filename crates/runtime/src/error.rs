@@ -88,6 +88,12 @@ pub enum Error {
     /// The request's own deadline passed.
     #[error("the request's deadline passed before it was answered")]
     Deadline,
+    /// Somebody had the model unloaded meanwhile: its load was ended, or the requests that it ran were cut.
+    #[error("model '{model}' was unloaded before the request was answered")]
+    Unloaded {
+        /// The model.
+        model: String,
+    },
     /// Whoever asked has gone.
     #[error("the request was cancelled")]
     Cancelled,

@@ -73,6 +73,8 @@ pub enum Change {
         /// Why.
         error: String,
     },
+    /// A load was ended: the model was unloaded meanwhile, or nobody wanted it any more.
+    LoadCancelled,
     /// A model takes no more requests and will be unloaded when those that run have ended.
     Unloading {
         /// Why.

@@ -32,9 +32,20 @@ pub(crate) struct House {
     /// Names that were found to be aliases.
     pub aliases: BTreeSet<String>,
     pub totals: Totals,
+    /// Loads that wait for memory, the first first.
+    pub claims: Vec<Claim>,
     /// When the keeper looks next.
     pub keeper_wakes: Option<Instant>,
     next_instance: u64,
+}
+
+/// A load that waits for memory.
+pub(crate) struct Claim {
+    pub model: Arc<str>,
+    /// Bytes that it needs.
+    pub bytes: u64,
+    /// From when on others do not go first any more.
+    pub due: Instant,
 }
 
 /// Counters over all models.
@@ -76,7 +87,7 @@ pub(crate) struct Slot {
     pub error: Option<Error>,
     /// Why it was last unloaded.
     pub left: Option<Reason>,
-    /// How often it was unloaded.
+    /// How often it was unloaded, or its load ended before it was loaded.
     pub departures: u64,
 }
 
@@ -138,6 +149,7 @@ impl House {
             slots: BTreeMap::new(),
             aliases: BTreeSet::new(),
             totals: Totals::default(),
+            claims: Vec::new(),
             keeper_wakes: None,
             next_instance: 0,
         }
@@ -147,6 +159,11 @@ impl House {
     pub fn used(&self) -> u64 {
         let held = self.slots.values().map(|slot| slot.held);
         held.fold(0, u64::saturating_add)
+    }
+
+    /// The load whose turn it is to get memory, where one has waited for so long.
+    pub fn claim(&self, now: Instant) -> Option<&Claim> {
+        self.claims.first().filter(|claim| claim.due <= now)
     }
 
     /// An instance with `engine`.
@@ -214,10 +231,11 @@ impl Slot {
         match &self.stage {
             Stage::Unloading { .. } => Standing::Leaving,
             _ if self.pinned => Standing::Pinned,
-            Stage::Loaded(loaded) if self.queue.is_empty() => {
-                loaded.idle_since().map_or(Standing::Busy, Standing::Idle)
-            }
-            _ => Standing::Busy,
+            Stage::Loaded(loaded) => match loaded.idle_since() {
+                Some(since) if self.queue.is_empty() => Standing::Idle(since),
+                _ => Standing::InUse(loaded.last_used),
+            },
+            Stage::Loading { .. } | Stage::NotLoaded => Standing::Loading,
         }
     }
 

@@ -4,7 +4,9 @@ use std::ops::Deref;
 use std::sync::Arc;
 use std::time::Instant;
 
-use hearth_llm::engine::{Event, FinishReason, GenerateRequest, Timings, Usage};
+use hearth_llm::engine::{
+    self as engine, FinishReason, GenerateRequest, Timings, TokenLogprobs, Usage,
+};
 
 use crate::manager::{Hold, Mark};
 use crate::{EmbeddingService, Error, TextService};
@@ -60,10 +62,7 @@ impl Lease<TextService> {
                 hold: Arc::clone(&self.hold),
                 ended: false,
             }),
-            Err(error) => {
-                self.hold.mark_error(&error);
-                Err(error)
-            }
+            Err(error) => Err(self.hold.failed(error)),
         }
     }
 }
@@ -84,14 +83,14 @@ impl Lease<EmbeddingService> {
         let pending = Pending(Some(&self.hold));
         let vectors = self.service.embed(inputs, deadline).await;
         pending.settle();
-        match &vectors {
-            Ok(_) => {
+        match vectors {
+            Ok(vectors) => {
                 self.hold.mark(Mark::Answered);
                 self.hold.count_tokens(tokens as u64, 0);
+                Ok(vectors)
             }
-            Err(error) => self.hold.mark_error(error),
+            Err(error) => Err(self.hold.failed(error)),
         }
-        vectors
     }
 }
 
@@ -112,9 +111,34 @@ impl Drop for Pending<'_> {
     }
 }
 
+/// One message of a [`Generation`]. [`Event::Finished`] or [`Event::Failed`] comes last, and exactly once.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Event {
+    /// The prompt's tokens with their log-probabilities, once, before any token; only where they were asked for.
+    Prompt(Vec<TokenLogprobs>),
+    /// More text.
+    Token {
+        /// Whole characters; empty while one is incomplete. All these texts together are the answer.
+        text: String,
+        /// The tokens whose text begins here.
+        tokens: Vec<TokenLogprobs>,
+    },
+    /// The end.
+    Finished {
+        /// Why it ended.
+        reason: FinishReason,
+        /// Tokens in and out.
+        usage: Usage,
+        /// Where the time went.
+        timings: Timings,
+    },
+    /// The end, without an answer that is worth anything.
+    Failed(Error),
+}
+
 /// The events of one sequence. Dropping it cancels the sequence; until then it holds the model.
 pub struct Generation {
-    generation: hearth_llm::engine::Generation,
+    generation: engine::Generation,
     hold: Arc<Hold>,
     ended: bool,
 }
@@ -127,20 +151,27 @@ impl Generation {
 
     /// The next event; `None` after the last.
     pub async fn next(&mut self) -> Option<Event> {
-        let event = self.generation.next().await;
-        match &event {
-            Some(Event::Finished {
+        let event = match self.generation.next().await? {
+            engine::Event::Prompt(tokens) => Event::Prompt(tokens),
+            engine::Event::Token { text, tokens } => Event::Token { text, tokens },
+            engine::Event::Finished {
                 reason,
                 usage,
                 timings,
-            }) => self.finish(*reason, usage, timings),
-            Some(Event::Failed(error)) => {
-                self.ended = true;
-                self.hold.mark_error(&error.clone().into());
+            } => {
+                self.finish(reason, &usage, &timings);
+                Event::Finished {
+                    reason,
+                    usage,
+                    timings,
+                }
             }
-            _ => {}
-        }
-        event
+            engine::Event::Failed(error) => {
+                self.ended = true;
+                Event::Failed(self.hold.failed(error.into()))
+            }
+        };
+        Some(event)
     }
 
     fn finish(&mut self, reason: FinishReason, usage: &Usage, timings: &Timings) {

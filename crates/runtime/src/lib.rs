@@ -43,8 +43,8 @@ mod text;
 
 pub use hearth_llm::ModelInfo;
 pub use hearth_llm::engine::{
-    EngineConfig, EngineStats, Event, FinishReason, GenerateRequest, Shutdown, Timings,
-    TokenLogprobs, Usage,
+    EngineConfig, EngineStats, FinishReason, GenerateRequest, Shutdown, Timings, TokenLogprobs,
+    Usage,
 };
 pub use hearth_llm::pages::{PageStats, PageStore, PageStoreError};
 pub use hearth_llm::sampling::{SamplingParams, derive_seed};
@@ -57,7 +57,7 @@ pub use events::{Change, EventStream, ModelEvent, ModelState, Reason};
 pub use figures::{EmbedderFigures, EngineFigures, Figures};
 pub use histogram::Histogram;
 pub use keep_alive::{KeepAlive, KeepAliveError};
-pub use lease::{Generation, Lease};
+pub use lease::{Event, Generation, Lease};
 pub use manager::{Ask, InstanceStatus, LoadRequest, LoadedModel, ModelStatus, RuntimeStats};
 pub use meter::ModelMetrics;
 pub use progress::{LoadProgress, LoadState, Loading};

@@ -40,6 +40,8 @@ pub struct ModelMetrics {
     pub loads: u64,
     /// Those that failed.
     pub failed_loads: u64,
+    /// Those that were ended because the model was unloaded meanwhile, or nobody wanted it any more.
+    pub cancelled_loads: u64,
     /// Times that it was unloaded.
     pub unloads: u64,
     /// When a request was last admitted or ended.
@@ -63,6 +65,7 @@ impl ModelMetrics {
         self.load_time.add(&other.load_time);
         self.loads += other.loads;
         self.failed_loads += other.failed_loads;
+        self.cancelled_loads += other.cancelled_loads;
         self.unloads += other.unloads;
         self.last_used = self.last_used.max(other.last_used);
     }

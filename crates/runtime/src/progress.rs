@@ -133,7 +133,7 @@ impl Report {
         self.tell.send_modify(|snapshot| {
             snapshot.state = match &outcome {
                 Ok(()) => LoadState::Loaded,
-                Err(Error::Cancelled) => LoadState::Cancelled,
+                Err(Error::Cancelled | Error::Unloaded { .. }) => LoadState::Cancelled,
                 Err(_) => LoadState::Failed,
             };
             snapshot.ended = Some(now);

@@ -59,7 +59,7 @@ impl Answer {
                         usage,
                     });
                 }
-                Event::Failed(error) => return Err(error.into()),
+                Event::Failed(error) => return Err(error),
             }
         }
         Err(ended_early())

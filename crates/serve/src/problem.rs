@@ -281,7 +281,8 @@ impl From<hearth_runtime::Error> for Problem {
             E::Overloaded { retry_after, .. } => {
                 Self::new(Kind::Overloaded, message).retry_after(retry_after)
             }
-            E::ShuttingDown | E::Cancelled => {
+            // Asked again, the model is loaded again.
+            E::ShuttingDown | E::Unloaded { .. } | E::Cancelled => {
                 Self::new(Kind::Overloaded, message).retry_after(Duration::from_secs(1))
             }
             E::Deadline => Self::new(Kind::Deadline, message),
@@ -456,6 +457,11 @@ mod tests {
                 Some(3 * second),
             ),
             (E::ShuttingDown, Kind::Overloaded, Some(second)),
+            (
+                E::Unloaded { model: "m".into() },
+                Kind::Overloaded,
+                Some(second),
+            ),
             (E::Cancelled, Kind::Overloaded, Some(second)),
             (E::Deadline, Kind::Deadline, None),
             (E::Internal { message: message() }, Kind::Internal, None),

@@ -344,9 +344,16 @@ impl Hold {
         self.marks.fetch_or(mark as u8, Ordering::AcqRel);
     }
 
-    /// Marks a failure by whose it is.
-    pub fn mark_error(&self, error: &Error) {
-        self.mark(match error {
+    /// Marks a failure by whose it is, and answers what it is called. What an engine says that was cut may be said of
+    /// its model alone.
+    pub fn failed(&self, error: Error) -> Error {
+        let error = match error {
+            Error::ShuttingDown if !self.manager.lock().closed => Error::Unloaded {
+                model: self.name.to_string(),
+            },
+            other => other,
+        };
+        self.mark(match &error {
             Error::InvalidInput { .. }
             | Error::Unsupported { .. }
             | Error::ContextLength { .. }
@@ -354,6 +361,7 @@ impl Hold {
             Error::Cancelled => Mark::Cancelled,
             _ => Mark::Failed,
         });
+        error
     }
 
     pub fn meter(&self) -> &Meter {

@@ -1,15 +1,19 @@
 //! From a model's files to its instances.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use super::announce::Announcer;
 use super::{Manager, blocking};
-use crate::budget::{Holder, Plan, Standing, plan};
+use crate::budget::{Holder, Plan, Standing, Wanted, plan};
 use crate::engine::{Engine, Job, ModelKind, Quantize, Weights};
 use crate::events::{Change, Reason};
-use crate::house::{House, Loaded, Slot, Stage};
+use crate::house::{Claim, House, Loaded, Slot, Stage};
 use crate::progress::{Loading, Report};
 use crate::{Error, machine};
+
+/// How long a load lets others have the memory that it waits for.
+const PATIENCE: Duration = Duration::from_secs(30);
 
 /// How a load is asked for by hand.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -196,8 +200,15 @@ impl Manager {
             Ok(parts) => self.settle(name, report, parts).await,
             Err(error) => Err(error),
         };
+        let outcome = outcome.map_err(|error| match error {
+            Error::Cancelled if self.lock().closed => Error::ShuttingDown,
+            Error::Cancelled if report.is_cancelled() => Error::Unloaded {
+                model: name.to_string(),
+            },
+            other => other,
+        });
         if let Err(error) = &outcome {
-            self.give_up(name, report, error);
+            self.give_up(name, error);
         }
         report.end(outcome);
         self.note_change();
@@ -282,8 +293,8 @@ impl Manager {
         self.note_memory(house);
     }
 
-    /// Ends a load that has failed, and tells all who wait for it.
-    fn give_up(self: &Arc<Self>, name: &Arc<str>, report: &Report, error: &Error) {
+    /// Ends a load that has failed or was cancelled, and tells all who wait for it.
+    fn give_up(self: &Arc<Self>, name: &Arc<str>, error: &Error) {
         let mut house = self.lock();
         let closed = house.closed;
         let slot = house
@@ -291,19 +302,26 @@ impl Manager {
             .get_mut(name)
             .expect("slots stay; this is a bug");
         slot.held = 0;
+        slot.departures += 1;
         slot.stage = Stage::NotLoaded;
         slot.quantize = slot.settings.quantize;
-        // A load that nobody wanted any more was given up, and just then somebody came.
-        let wanted = *error == Error::Cancelled && !report.is_cancelled() && !slot.queue.is_empty();
-        if wanted && !closed {
-            self.begin_load(slot, false);
+        let cancelled = matches!(
+            error,
+            Error::Cancelled | Error::Unloaded { .. } | Error::ShuttingDown
+        );
+        slot.meter.count(|metrics| {
+            metrics.loads += 1;
+            match cancelled {
+                true => metrics.cancelled_loads += 1,
+                false => metrics.failed_loads += 1,
+            }
+        });
+        if cancelled {
+            slot.error = None;
+            tracing::info!(model = &**name, "a load was ended: {error}");
+            self.publish(slot, Change::LoadCancelled);
         } else {
-            slot.error = (*error != Error::Cancelled).then(|| error.clone());
-            slot.refuse_all(error);
-            slot.meter.count(|metrics| {
-                metrics.loads += 1;
-                metrics.failed_loads += 1;
-            });
+            slot.error = Some(error.clone());
             tracing::warn!(model = &**name, %error, "not loaded");
             self.publish(
                 slot,
@@ -312,90 +330,145 @@ impl Manager {
                 },
             );
         }
+        // Those whose load was cancelled were told so; who came since is served by a new one.
+        match cancelled && !closed {
+            true if !slot.queue.is_empty() => {
+                self.begin_load(slot, false);
+            }
+            _ => slot.refuse_all(error),
+        }
         self.note_memory(&house);
     }
 
     /// Takes `bytes` more of the budget for the model `name`, as soon as they are there. Idle models have to go for that.
-    /// With a `report` it is the model's load, which waits for busy ones too, until nobody wants it any more. Others who
-    /// wait do not hold it up: whoever fits first goes first.
+    /// With a `report` it is the model's load, which waits for busy ones too, until nobody wants it any more. At first
+    /// others who wait do not hold it up, nor it them: whoever fits first goes first. After [`PATIENCE`] it is its turn:
+    /// what others load has to leave room for it, and busy models take no more requests and go when those that they have
+    /// are answered.
     pub(super) async fn reserve(
         self: &Arc<Self>,
         name: &Arc<str>,
         bytes: u64,
         report: Option<&Report>,
     ) -> Result<(), Error> {
-        self.until(|house| {
-            if house.closed {
-                return Some(Err(Error::ShuttingDown));
+        let due = report.map(|_| self.clock.now() + PATIENCE);
+        if let Some(due) = due {
+            self.lock().claims.push(Claim {
+                model: Arc::clone(name),
+                bytes,
+                due,
+            });
+        }
+        let taken = tokio::select! {
+            biased;
+            taken = self.until(|house| self.take(house, name, bytes, report)) => taken,
+            () = self.clock.sleep_until(due) => {
+                self.until(|house| self.take(house, name, bytes, report)).await
             }
-            let slot = house.slots.get(name).expect("slots stay; this is a bug");
-            if report.is_some_and(|report| report.is_cancelled() || !slot.is_wanted()) {
-                return Some(Err(Error::Cancelled));
-            }
-            let own = slot.held;
-            let holders = house.holders(name);
-            match plan(house.budget.saturating_sub(own), bytes, &holders) {
-                Plan::Fits => {
-                    let slot = house
-                        .slots
-                        .get_mut(name)
-                        .expect("slots stay; this is a bug");
-                    slot.held = slot.held.saturating_add(bytes);
-                    self.note_memory(house);
-                    Some(Ok(()))
-                }
-                Plan::Never => Some(Err(does_not_fit(house, name, bytes))),
-                Plan::Soon => None,
-                // A model that waits for more memory cannot give any, so it must not wait for others that do the same.
-                Plan::Busy if report.is_none() => Some(Err(does_not_fit(house, name, bytes))),
-                Plan::Busy => None,
-                Plan::Evict(victims) => {
-                    for victim in victims {
-                        house.totals.evictions += 1;
-                        let slot = house.slots.get_mut(victim.as_str());
-                        let slot = slot.expect("it holds memory; this is a bug");
-                        let reason = Reason::Evicted {
-                            for_model: name.to_string(),
-                        };
-                        self.begin_unload(slot, reason, false);
-                    }
-                    None
-                }
-            }
-        })
-        .await
+        };
+        if due.is_some() {
+            self.lock().claims.retain(|claim| claim.model != *name);
+            self.note_change();
+        }
+        taken
     }
-}
 
-/// What is needed, what there is, and who has it.
-fn does_not_fit(house: &House, name: &Arc<str>, needed: u64) -> Error {
-    let budget = house.budget;
-    let staying = |holder: &Holder| matches!(holder.standing, Standing::Pinned | Standing::Busy);
-    let others = house.holders(name).into_iter().filter(staying);
-    let mut holding: Vec<(String, u64)> = others.map(|h| (h.name, h.bytes)).collect();
-    let own = house.slots.get(name).map_or(0, |slot| slot.held);
-    if own > 0 {
-        holding.push((name.to_string(), own));
+    /// Takes memory for `reserve` if it is there, or makes room; `None` where it has to be waited for.
+    fn take(
+        self: &Arc<Self>,
+        house: &mut House,
+        name: &Arc<str>,
+        bytes: u64,
+        report: Option<&Report>,
+    ) -> Option<Result<(), Error>> {
+        if house.closed {
+            return Some(Err(Error::ShuttingDown));
+        }
+        let slot = house.slots.get(name).expect("slots stay; this is a bug");
+        if report.is_some_and(|report| report.is_cancelled() || !slot.is_wanted()) {
+            return Some(Err(Error::Cancelled));
+        }
+        let (drain, claimed) = match house.claim(self.clock.now()) {
+            Some(claim) if claim.model == *name => (true, 0),
+            claim => (false, claim.map_or(0, |claim| claim.bytes)),
+        };
+        let wanted = Wanted {
+            budget: house.budget.saturating_sub(slot.held),
+            need: bytes,
+            claimed,
+            drain,
+        };
+        match plan(wanted, &house.holders(name)) {
+            Plan::Fits => {
+                let slot = house
+                    .slots
+                    .get_mut(name)
+                    .expect("slots stay; this is a bug");
+                slot.held = slot.held.saturating_add(bytes);
+                self.note_memory(house);
+                Some(Ok(()))
+            }
+            Plan::Never => Some(Err(self.does_not_fit(house, name, bytes))),
+            Plan::Soon => None,
+            // A model that waits for more memory cannot give any, so it must not wait for others that do the same.
+            Plan::Busy if report.is_none() => Some(Err(self.does_not_fit(house, name, bytes))),
+            Plan::Busy => None,
+            Plan::Evict(victims) => {
+                for victim in victims {
+                    house.totals.evictions += 1;
+                    let slot = house.slots.get_mut(victim.as_str());
+                    let slot = slot.expect("it holds memory; this is a bug");
+                    let reason = Reason::Evicted {
+                        for_model: name.to_string(),
+                    };
+                    self.begin_unload(slot, reason, false);
+                }
+                None
+            }
+        }
     }
-    let mut message = format!(
-        "model '{name}' needs {}, but all models together may take {}",
-        machine::size(needed),
-        machine::size(budget)
-    );
-    let parts: Vec<String> = holding
-        .iter()
-        .map(|(name, bytes)| format!("'{name}' {}", machine::size(*bytes)))
-        .collect();
-    if !parts.is_empty() {
-        message += &format!(
-            ", and what cannot be unloaded now holds {}",
-            parts.join(", ")
+
+    /// What is needed, what there is, and who has it.
+    fn does_not_fit(&self, house: &House, name: &Arc<str>, needed: u64) -> Error {
+        let budget = house.budget;
+        let staying = |holder: &Holder| {
+            matches!(
+                holder.standing,
+                Standing::Pinned | Standing::InUse(_) | Standing::Loading
+            )
+        };
+        let others = house.holders(name).into_iter().filter(staying);
+        let mut holding: Vec<(String, u64)> = others.map(|h| (h.name, h.bytes)).collect();
+        if let Some(claim) = house
+            .claim(self.clock.now())
+            .filter(|claim| claim.model != *name)
+        {
+            holding.push((claim.model.to_string(), claim.bytes));
+        }
+        let own = house.slots.get(name).map_or(0, |slot| slot.held);
+        if own > 0 {
+            holding.push((name.to_string(), own));
+        }
+        let mut message = format!(
+            "model '{name}' needs {}, but all models together may take {}",
+            machine::size(needed),
+            machine::size(budget)
         );
-    }
-    Error::InsufficientMemory {
-        message,
-        needed,
-        budget,
-        holders: holding.into_iter().map(|(name, _)| name).collect(),
+        let parts: Vec<String> = holding
+            .iter()
+            .map(|(name, bytes)| format!("'{name}' {}", machine::size(*bytes)))
+            .collect();
+        if !parts.is_empty() {
+            message += &format!(
+                ", and what cannot be unloaded now holds {}",
+                parts.join(", ")
+            );
+        }
+        Error::InsufficientMemory {
+            message,
+            needed,
+            budget,
+            holders: holding.into_iter().map(|(name, _)| name).collect(),
+        }
     }
 }

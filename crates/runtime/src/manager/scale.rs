@@ -59,6 +59,9 @@ impl Manager {
     pub(super) async fn grow(self: &Arc<Self>, name: &Arc<str>) -> Result<(), Error> {
         let (weights, bytes) = {
             let mut house = self.lock();
+            if house.closed {
+                return Err(Error::ShuttingDown);
+            }
             let slot = house
                 .slots
                 .get_mut(name)
@@ -84,6 +87,7 @@ impl Manager {
         let now = self.clock.now();
         let left_over = {
             let mut house = self.lock();
+            let closed = house.closed;
             let instance = started.map(|engine| house.instance(engine, now));
             let slot = house
                 .slots
@@ -91,7 +95,7 @@ impl Manager {
                 .expect("slots stay; this is a bug");
             let mut freed = if has_room { bytes } else { 0 };
             let outcome = match (instance, &mut slot.stage) {
-                (Ok(instance), Stage::Loaded(loaded)) => {
+                (Ok(instance), Stage::Loaded(loaded)) if !closed => {
                     freed = freed.saturating_sub(instance.bytes);
                     slot.held = slot
                         .held
@@ -99,7 +103,7 @@ impl Manager {
                     loaded.instances.push(instance);
                     Ok(None)
                 }
-                // It is on its way out.
+                // It is on its way out, or all are.
                 (Ok(instance), _) => Ok(Some(instance.engine)),
                 (Err(error), _) => Err(error),
             };
@@ -114,7 +118,13 @@ impl Manager {
             outcome
         };
         let outcome = match left_over {
-            Ok(Some(engine)) => self.end_engine(engine).await,
+            Ok(Some(engine)) => {
+                let ended = self.end_engine(engine).await;
+                ended.and(match self.lock().closed {
+                    true => Err(Error::ShuttingDown),
+                    false => Ok(()),
+                })
+            }
             Ok(None) => Ok(()),
             Err(error) => Err(error),
         };

@@ -24,7 +24,11 @@ impl Manager {
             }
             match &mut slot.stage {
                 Stage::NotLoaded => return Ok(false),
-                Stage::Loading { report, .. } => report.cancel(),
+                Stage::Loading { report, .. } => {
+                    report.cancel();
+                    let model = slot.name.to_string();
+                    slot.refuse_all(&Error::Unloaded { model });
+                }
                 Stage::Loaded(_) => self.begin_unload(slot, Reason::Asked, force),
                 Stage::Unloading { force: cut, .. } => *cut |= force,
             }

@@ -123,8 +123,10 @@ pub struct RuntimeStats {
     pub loads: u64,
     /// Those that succeeded.
     pub successful_loads: u64,
-    /// Those that failed or were cancelled.
+    /// Those that failed.
     pub failed_loads: u64,
+    /// Those that were ended because the model was unloaded meanwhile, or nobody wanted it any more.
+    pub cancelled_loads: u64,
     /// The times of those that succeeded.
     pub load_time: Histogram,
     /// Loads that are under way.
@@ -279,8 +281,9 @@ impl Manager {
             scale_to_zero_events: house.totals.scale_to_zero_events,
             scale_from_zero: house.totals.scale_from_zero.clone(),
             loads: metrics.loads,
-            successful_loads: metrics.loads - metrics.failed_loads,
+            successful_loads: metrics.loads - metrics.failed_loads - metrics.cancelled_loads,
             failed_loads: metrics.failed_loads,
+            cancelled_loads: metrics.cancelled_loads,
             load_time: metrics.load_time.clone(),
             active_loads: slots()
                 .filter(|slot| matches!(slot.stage, Stage::Loading { .. }))

@@ -25,7 +25,8 @@ pub const INSTANCE: u64 = 10;
 pub struct Controls {
     /// Bytes of each model's weights.
     pub sizes: BTreeMap<String, u64>,
-    /// Models whose load waits for its gate before the first and the second half of its bytes.
+    /// Models whose load waits for its gate before the first and the second half of its bytes, and `start of MODEL`
+    /// whose engines wait for theirs before they start.
     gates: Mutex<BTreeMap<String, Receiver<()>>>,
     /// Models whose load fails.
     pub failing: Mutex<BTreeSet<String>>,
@@ -68,7 +69,13 @@ impl Controls {
         open
     }
 
+    /// Whether somebody waits at a gate that is closed.
+    pub fn waits_at(&self, name: &str) -> bool {
+        !self.gates.lock().unwrap().contains_key(name)
+    }
+
     fn pass_gate(&self, name: &str) {
+        // While somebody waits, the gate is not there.
         let gate = self.gates.lock().unwrap().remove(name);
         if let Some(gate) = gate {
             // A gate whose key is gone is open.
@@ -114,6 +121,7 @@ impl Backend for Fakes {
         let name = job.entry.name.clone();
         self.0.loads.lock().unwrap().push(name.clone());
         let weights = FakeWeights {
+            name: name.clone(),
             controls: Arc::clone(&self.0),
             bytes: need.weights,
         };
@@ -134,6 +142,7 @@ impl Backend for Fakes {
 }
 
 struct FakeWeights {
+    name: String,
     controls: Arc<Controls>,
     bytes: u64,
 }
@@ -154,6 +163,7 @@ impl Weights for FakeWeights {
     }
 
     fn start(&self) -> Result<Arc<dyn Engine>, Error> {
+        self.controls.pass_gate(&format!("start of {}", self.name));
         self.controls.hold(INSTANCE);
         Ok(Arc::new(FakeEngine {
             controls: Arc::clone(&self.controls),

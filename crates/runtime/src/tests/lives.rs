@@ -232,6 +232,48 @@ async fn a_failed_engine_is_replaced() {
 }
 
 #[tokio::test]
+async fn what_a_cut_request_is_told_is_said_of_its_model() {
+    let stage = stage(&[("a", 40)], RuntimeConfig::default());
+    let hold = stage.hold("a").await;
+    assert_eq!(stage.manager.unload("a", true).await, Ok(true));
+    // The engine knows no more than that it ends.
+    let told = hold.failed(Error::ShuttingDown);
+    assert_eq!(told, Error::Unloaded { model: "a".into() });
+    drop(hold);
+    let hold = stage.hold("a").await;
+    stage.manager.shutdown(Shutdown::Abort).await;
+    assert_eq!(hold.failed(Error::ShuttingDown), Error::ShuttingDown);
+    drop(hold);
+    let metrics = stage.manager.metrics("a").expect("it was asked for");
+    assert_eq!((metrics.requests, metrics.failed), (2, 2));
+}
+
+#[tokio::test]
+async fn an_instance_that_starts_during_the_end_of_all_ends_too() {
+    let stage = stage(&[("a", 40)], RuntimeConfig::default());
+    drop(stage.hold("a").await);
+    let open = stage.controls.gate("start of a");
+    let scale = tokio::spawn({
+        let manager = Arc::clone(&stage.manager);
+        async move { manager.scale("a", 2).await }
+    });
+    stage
+        .until("it starts", |stage| stage.controls.waits_at("start of a"))
+        .await;
+    stage.manager.shutdown(Shutdown::Drain).await;
+    assert_eq!(stage.controls.held(), 40);
+    drop(open);
+    let scaled = scale.await.expect("no panic");
+    assert_eq!(scaled, Err(Error::ShuttingDown));
+    assert_eq!(stage.controls.held(), 40, "no engine is left");
+    assert_eq!(
+        stage.manager.scale("a", 2).await,
+        Err(Error::ShuttingDown),
+        "none is started any more"
+    );
+}
+
+#[tokio::test]
 async fn the_end_of_all() {
     let stage = stage(&[("a", 40), ("b", 40)], RuntimeConfig::default());
     let hold = stage.hold("a").await;

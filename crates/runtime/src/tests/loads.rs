@@ -166,11 +166,26 @@ async fn a_load_goes_on_when_those_who_wait_go_away_and_is_ended_by_an_unload() 
             }
         })
         .await;
-    open.send(()).expect("the load waits at the gate");
+    let unloaded = Error::Unloaded { model: "a".into() };
     let ended = waiter.await.expect("no panic").err();
-    assert_eq!(ended, Some(Error::Cancelled));
+    assert_eq!(ended, Some(unloaded.clone()));
+    // Who comes while the load ends is served by another.
+    let loading = stage.manager.loading("a").expect("it ends");
+    let late = stage.waiter("a", Ask::default());
+    stage.until_waiting("a", 1).await;
+    drop(open);
+    assert_eq!(loading.wait().await, Err(unloaded));
     assert_eq!(unload.await.expect("no panic"), Ok(true));
-    assert_eq!((stage.controls.held(), stage.loaded().len()), (0, 0));
+    drop(late.await.expect("no panic").expect("loaded again"));
+    // It is neither a failure nor a success.
+    let status = stage.manager.status("a").await.expect("a model");
+    assert_eq!((status.state, status.error), (ModelState::Loaded, None));
+    let stats = stage.manager.stats();
+    assert_eq!((stats.loads, stats.successful_loads), (3, 2));
+    assert_eq!((stats.failed_loads, stats.cancelled_loads), (0, 1));
+    let history = stage.manager.events.history();
+    let cancelled = |event: &&crate::ModelEvent| event.change == Change::LoadCancelled;
+    assert_eq!(history.iter().filter(cancelled).count(), 1);
 }
 
 #[tokio::test]

@@ -3,7 +3,7 @@
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use super::fake::{INSTANCE, stage};
+use super::fake::{INSTANCE, Stage, stage};
 use crate::config::RuntimeConfig;
 use crate::manager::{Ask, LoadRequest};
 use crate::progress::LoadState;
@@ -129,6 +129,69 @@ async fn a_small_load_is_not_held_up_by_a_large_one_that_waits() {
     drop(large.await.expect("no panic").expect("there is room"));
     assert_eq!(stage.loaded(), ["large"]);
     assert!(stage.controls.most.load(Ordering::SeqCst) <= 100);
+}
+
+async fn until_waiting_for_memory(stage: &Stage) {
+    stage
+        .until("waiting for memory", |stage| {
+            !stage.manager.lock().claims.is_empty()
+        })
+        .await;
+}
+
+#[tokio::test]
+async fn a_large_load_comes_to_pass_in_the_end_however_many_small_ones_come() {
+    let sizes = [("one", 30), ("other", 30), ("small", 20), ("large", 70)];
+    let stage = stage(&[&sizes[..], &[("tiny", 5)]].concat(), budget(100));
+    let mut busy = stage.hold("one").await;
+    let large = stage.waiter("large", Ask::default());
+    stage.until_waiting("large", 1).await;
+    until_waiting_for_memory(&stage).await;
+    // There is always somebody at one of the two, and at first small loads go first.
+    for name in ["other", "one", "other"] {
+        busy = stage.hold(name).await;
+        stage.clock.advance(9 * second());
+        tokio::task::yield_now().await;
+    }
+    assert_eq!(stage.controls.loads_of("large"), 0);
+    // Now it is its turn: the idle model goes, and the busy one takes no more requests.
+    stage.clock.advance(3 * second());
+    stage
+        .until("one has gone", |stage| stage.controls.held() == 40)
+        .await;
+    let late = stage.waiter("other", Ask::default());
+    stage.until_waiting("other", 1).await;
+    assert_eq!(busy.name(), "other");
+    // What leaves room for it is loaded meanwhile; what does not has to wait.
+    drop(stage.hold("tiny").await);
+    let small = stage.waiter("small", Ask::default());
+    stage.until_waiting("small", 1).await;
+    tokio::task::yield_now().await;
+    assert_eq!(stage.controls.loads_of("small"), 0);
+    drop(busy);
+    drop(large.await.expect("no panic").expect("its turn has come"));
+    // And then the others are served.
+    for waiter in [late, small] {
+        drop(waiter.await.expect("no panic").expect("there is room"));
+    }
+    assert!(stage.controls.most.load(Ordering::SeqCst) <= 100);
+}
+
+#[tokio::test]
+async fn a_claim_goes_with_the_load() {
+    let sizes = [("busy", 40), ("large", 70), ("small", 20)];
+    let stage = stage(&sizes, budget(100));
+    let busy = stage.hold("busy").await;
+    let large = stage.waiter("large", Ask::default());
+    stage.until_waiting("large", 1).await;
+    until_waiting_for_memory(&stage).await;
+    stage.clock.advance(30 * second());
+    let small = stage.waiter("small", Ask::default());
+    stage.until_waiting("small", 1).await;
+    large.abort();
+    drop(small.await.expect("no panic").expect("nobody else waits"));
+    assert!(stage.manager.lock().claims.is_empty());
+    drop(busy);
 }
 
 #[tokio::test]

@@ -159,6 +159,7 @@ fn models(page: &mut Page, app: &App) {
     for (outcome, count) in [
         ("ok", stats.successful_loads),
         ("failed", stats.failed_loads),
+        ("cancelled", stats.cancelled_loads),
     ] {
         page.sample(name, &[("outcome", outcome.to_owned())], count);
     }

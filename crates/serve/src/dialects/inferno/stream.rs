@@ -153,7 +153,7 @@ impl Streamed {
                         }
                     }
                     Event::Failed(error) => {
-                        failure = Some(error.into());
+                        failure = Some(error);
                         break;
                     }
                 };

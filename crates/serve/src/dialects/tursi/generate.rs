@@ -217,7 +217,7 @@ fn events(
                     measure.tokens(usage.prompt_tokens as u64, usage.completion_tokens as u64);
                     end = finish_reason(reason).map(|_| usage.completion_tokens);
                 }
-                Event::Failed(error) => end = Err(error.into()),
+                Event::Failed(error) => end = Err(error),
             }
         }
         match end {

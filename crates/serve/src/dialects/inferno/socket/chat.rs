@@ -99,7 +99,7 @@ async fn stream(
                 outbox.send("chat_done", id, done).await?;
                 return Ok(());
             }
-            Event::Failed(error) => return Err(hearth_runtime::Error::from(error).into()),
+            Event::Failed(error) => return Err(error.into()),
         }
     }
     Err(ended_early().into())
