@@ -13,7 +13,9 @@ use serde_json::json;
 static TOKENIZER: LazyLock<Tokenizer> = LazyLock::new(|| {
     let mut tokens: Vec<String> = ["<s>", "</s>"].map(String::from).into();
     tokens.extend((0x21..=0x7e).map(|byte: u8| char::from(byte).to_string()));
-    let types = (0..tokens.len()).map(|i| if i < 2 { 3 } else { 1 }).collect();
+    let types = (0..tokens.len())
+        .map(|i| if i < 2 { 3 } else { 1 })
+        .collect();
     let mut metadata = Metadata::new("fuzz");
     metadata.insert("tokenizer.ggml.model", Value::String("gpt2".into()));
     metadata.insert("tokenizer.ggml.pre", Value::String("gpt-2".into()));

@@ -235,6 +235,7 @@ fn hostile_templates_end() {
         "{% if %}",
         "{{",
         "{% for %}",
+        "{%}",
         "{% endgeneration %}",
         "{{ 'a }}",
     ] {

@@ -234,6 +234,12 @@ fn broken_files_are_refused_by_field() {
     refused("bert", &["tokenizer"], |j| {
         j["model"]["vocab"] = json!([["a", 1]])
     });
+    refused("bert", &["post_processor.single", "[CLS]"], |j| {
+        j["post_processor"]["special_tokens"] = json!({})
+    });
+    refused("bert", &["post_processor.single", "\"B\""], |j| {
+        j["post_processor"]["single"] = j["post_processor"]["pair"].take()
+    });
     refused("llama", &["PostProcessor"], |j| {
         j["post_processor"] = json!({"type": "Nothing"})
     });

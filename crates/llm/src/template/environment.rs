@@ -111,11 +111,10 @@ fn without_generation(source: &str) -> String {
     while let Some(start) = rest.find("{%") {
         let (before, tag) = rest.split_at(start);
         out.push_str(before);
-        let Some(end) = tag.find("%}") else {
+        let Some((inner, after)) = tag[2..].split_once("%}") else {
             rest = tag;
             break;
         };
-        let inner = &tag[2..end];
         let name = inner.trim_matches(['-', '+']).trim();
         let replacement = match name {
             "generation" => Some("with"),
@@ -127,7 +126,7 @@ fn without_generation(source: &str) -> String {
                 out.push_str("{%");
                 out.push_str(&inner.replacen(name, replacement, 1));
                 out.push_str("%}");
-                rest = &tag[end + 2..];
+                rest = after;
             }
             None => {
                 out.push_str("{%");

@@ -19,6 +19,7 @@ pub(super) fn read(folder: &Path) -> Result<Parts, TokenizerError> {
     let (bos, eos) = (files.bos(), files.eos_ids().to_vec());
     check_model(&files)?;
     check_steps(&label, files.json())?;
+    check_post_processor(&label, &files.json()["post_processor"])?;
     let decoding = Decoding::from_json(&label, &files.json()["decoder"])?;
 
     let mut json = files.take_json();
@@ -198,6 +199,29 @@ fn check_steps(label: &str, json: &Json) -> Result<(), Error> {
             "normalizer",
             format!("makes texts up to {growth} times longer"),
         ));
+    }
+    Ok(())
+}
+
+/// Checks that what a template puts around a text is there: `tokenizers` panics where it is not.
+fn check_post_processor(label: &str, processor: &Json) -> Result<(), Error> {
+    let list = processor["processors"].as_array();
+    for processor in list.into_iter().flatten() {
+        check_post_processor(label, processor)?;
+    }
+    for piece in processor["single"].as_array().into_iter().flatten() {
+        let token = piece["SpecialToken"]["id"].as_str();
+        let missing = match (token, piece["Sequence"]["id"].as_str()) {
+            (Some(token), _) => processor["special_tokens"].get(token).is_none(),
+            (None, sequence) => sequence == Some("B"),
+        };
+        if missing {
+            return Err(Error::field(
+                label,
+                "post_processor.single",
+                format!("there is nothing for {piece}"),
+            ));
+        }
     }
     Ok(())
 }
