@@ -3,7 +3,7 @@
 use std::io::Write;
 
 use anyhow::Result;
-use hearth_serve::settings::{Origin, TABLE};
+use hearth_serve::settings::{MODEL_TABLE, Origin, TABLE};
 
 use crate::flags::SettingFlags;
 
@@ -47,6 +47,22 @@ pub fn run(args: Args) -> Result<()> {
                 writeln!(out, "{key} = {}", quoted(&value))?
             }
             Some(value) => writeln!(out, "{key} = {}  # {origin}", quoted(&value))?,
+        }
+    }
+    let models = &loaded.settings.models;
+    for (name, choices) in models.iter() {
+        writeln!(out, "\n[models.{name:?}]")?;
+        for setting in MODEL_TABLE {
+            let value = (setting.show)(choices).zip(models.origin(name, setting));
+            if let Some((value, origin)) = value {
+                writeln!(out, "{} = {}  # {origin}", setting.key, quoted(&value))?;
+            }
+        }
+    }
+    if args.explain {
+        writeln!(out, "\n# [models.NAME]: what holds for one model")?;
+        for setting in MODEL_TABLE {
+            writeln!(out, "# {}: {}", setting.key, setting.doc.trim())?;
         }
     }
     Ok(())

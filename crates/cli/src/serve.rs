@@ -8,7 +8,7 @@ use std::sync::Arc;
 use anyhow::{Context, Result, anyhow, bail};
 use hearth_hub::{Entry, Kind, Location};
 use hearth_kernels::KvDType;
-use hearth_runtime::{EngineConfig, ModelSettings, PageStore, Runtime, RuntimeConfig};
+use hearth_runtime::{EngineConfig, PageStore, Runtime, RuntimeConfig};
 use hearth_serve::logs::{LogLayer, Logs};
 use hearth_serve::settings::{LogLevel, Settings, Sources};
 use hearth_serve::{Handle, Server, StartError, show_logs};
@@ -48,6 +48,11 @@ pub fn run(args: Args) -> Result<()> {
     settings.models_dir = Some(models.dir()?);
     let catalog = models.catalog(named(&settings))?;
     let entries = catalog.entries()?;
+    for (name, _) in settings.models.iter() {
+        if entries.iter().all(|entry| entry.name != name) {
+            tracing::warn!("there are settings for a model '{name}', but no such model");
+        }
+    }
     // The settings name the types that there are.
     let kv_dtype: KvDType = settings
         .cache_type
@@ -70,10 +75,10 @@ pub fn run(args: Args) -> Result<()> {
         engine,
         memory: settings.memory.map(|bytes| bytes.0),
         aliases: settings.aliases.clone(),
-        defaults: ModelSettings {
-            keep_alive: settings.model_keep_alive,
-            ..ModelSettings::default()
-        },
+        load_wait: settings.load_wait,
+        max_instances: settings.instances_limit.get(),
+        defaults: settings.model_defaults(),
+        models: settings.model_settings(),
         ..RuntimeConfig::default()
     };
     let runtime = Runtime::new(catalog, config);

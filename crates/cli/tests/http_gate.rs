@@ -332,7 +332,7 @@ fn settings_are_shown_with_their_origin() {
     let home = home();
     std::fs::write(
         home.path().join("hearth.toml"),
-        "[server]\nport = 1234\n[auth]\nsecret = \"hunter2\"\n",
+        "[server]\nport = 1234\n[auth]\nsecret = \"hunter2\"\n[models.'a.b']\npinned = true\npriority = 7\n",
     )
     .expect("a file");
     let (good, text) = hearth(home.path(), &["config", "--rate-limit", "7"], "");
@@ -341,6 +341,9 @@ fn settings_are_shown_with_their_origin() {
         "port = 1234  # server.port in ./hearth.toml",
         "requests_per_minute = 7  # --rate-limit",
         "[server]",
+        "[models.\"a.b\"]",
+        "pinned = true  # models.a.b.pinned in ./hearth.toml",
+        "priority = 7  # models.a.b.priority in ./hearth.toml",
     ] {
         assert!(text.lines().any(|own| own == line), "{line}:\n{text}");
     }

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use hearth_kernels::Precision;
 use hearth_llm::embedder::EmbedderConfig;
-use hearth_llm::engine::EngineConfig;
+use hearth_llm::engine::{DEFAULT_PRIORITY, EngineConfig};
 use hearth_llm::pages::PageStore;
 
 use crate::engine::Quantize;
@@ -86,6 +86,8 @@ pub struct ModelSettings {
     pub concurrency: Option<usize>,
     /// Requests that may wait for an instance; 256 unless told otherwise.
     pub queue_limit: usize,
+    /// Priority of requests that name none, 0 to 10; 5 unless told otherwise.
+    pub priority: u8,
     /// How small the weights are made when they are loaded; as they are stored unless told otherwise.
     pub quantize: Quantize,
 }
@@ -101,6 +103,7 @@ impl Default for ModelSettings {
             strategy: Strategy::default(),
             concurrency: None,
             queue_limit: 256,
+            priority: DEFAULT_PRIORITY,
             quantize: Quantize::No,
         }
     }

@@ -50,12 +50,16 @@ impl<S> Lease<S> {
 }
 
 impl Lease<TextService> {
-    /// Admits a sequence to the engine. It holds the model too.
+    /// Admits a sequence to the engine, with the priority by which this lease was asked for. It holds the model too.
     ///
     /// # Errors
     /// [`Error::InvalidInput`], [`Error::ContextLength`], [`Error::Overloaded`], [`Error::Deadline`],
     /// [`Error::ShuttingDown`].
     pub fn generate(&self, request: GenerateRequest) -> Result<Generation, Error> {
+        let request = GenerateRequest {
+            priority: self.hold.priority(),
+            ..request
+        };
         match self.service.generate(request) {
             Ok(generation) => Ok(Generation {
                 generation,

@@ -43,8 +43,8 @@ mod text;
 
 pub use hearth_llm::ModelInfo;
 pub use hearth_llm::engine::{
-    EngineConfig, EngineStats, FinishReason, GenerateRequest, Shutdown, Timings, TokenLogprobs,
-    Usage,
+    EngineConfig, EngineStats, FinishReason, GenerateRequest, MAX_PRIORITY, Shutdown, Timings,
+    TokenLogprobs, Usage,
 };
 pub use hearth_llm::pages::{PageStats, PageStore, PageStoreError};
 pub use hearth_llm::sampling::{SamplingParams, derive_seed};

@@ -4,7 +4,6 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, Ordering};
 use std::time::{Duration, Instant};
 
-use hearth_llm::engine::DEFAULT_PRIORITY;
 use tokio::sync::oneshot;
 
 use super::keeper::{Due, due};
@@ -18,27 +17,17 @@ use crate::progress::Report;
 use crate::queue::Place;
 
 /// What a request asks of the runtime besides its model.
-#[derive(Debug, Clone, Copy, PartialEq)]
+#[derive(Debug, Clone, Copy, Default, PartialEq)]
 pub struct Ask {
-    /// 0 to 10, higher is served first; a level is worth half a minute of waiting. 5 unless told otherwise.
-    pub priority: u8,
+    /// 0 to 10, higher is served first; a level is worth half a minute of waiting. The model's setting where this is
+    /// `None`.
+    pub priority: Option<u8>,
     /// When to give up waiting.
     pub deadline: Option<Instant>,
     /// How long the model stays once it is idle, from now on until another request says otherwise or it is unloaded.
     pub keep_alive: Option<KeepAlive>,
     /// How long to wait for a model that is being loaded; the runtime's setting where this is `None`.
     pub load_wait: Option<Duration>,
-}
-
-impl Default for Ask {
-    fn default() -> Self {
-        Self {
-            priority: DEFAULT_PRIORITY,
-            deadline: None,
-            keep_alive: None,
-            load_wait: None,
-        }
-    }
 }
 
 /// When to come back for a model whose load cannot be timed yet.
@@ -106,7 +95,7 @@ impl Manager {
         name: &Arc<str>,
         wanted: ModelKind,
         ask: Ask,
-        asked: Instant,
+        at: Instant,
     ) -> Result<Joined, Error> {
         let slot = house.slots.get_mut(name).expect("a slot; this is a bug");
         let kind = match slot.loaded() {
@@ -119,13 +108,15 @@ impl Manager {
         if let Some(keep_alive) = ask.keep_alive {
             slot.keep_alive = keep_alive;
         }
-        if let Some(seat) = slot.sit(asked) {
+        let priority = ask.priority.unwrap_or(slot.settings.priority);
+        let asked = Asked { at, priority };
+        if let Some(seat) = slot.sit(at) {
             return Ok(Joined::Seated(self.hold(slot, seat, asked)));
         }
         let (tell, told) = oneshot::channel();
-        let Some(place) = slot.queue.push(ask.priority, asked, tell) else {
+        let Some(place) = slot.queue.push(priority, at, tell) else {
             let error = self.overloaded(slot);
-            self.turned_away(&slot.meter, Outcome::Refused, asked);
+            self.turned_away(&slot.meter, Outcome::Refused, at);
             return Err(error);
         };
         let meter = Arc::clone(&slot.meter);
@@ -160,9 +151,9 @@ impl Manager {
         }
     }
 
-    fn hold(self: &Arc<Self>, slot: &Slot, seat: Seat, asked: Instant) -> Hold {
+    fn hold(self: &Arc<Self>, slot: &Slot, seat: Seat, asked: Asked) -> Hold {
         let now = self.clock.now();
-        slot.meter.begin(asked, now, self.clock.date(now));
+        slot.meter.begin(asked.at, now, self.clock.date(now));
         Hold {
             manager: Arc::clone(self),
             name: Arc::clone(&slot.name),
@@ -202,6 +193,13 @@ fn check_kind(name: &str, kind: ModelKind, wanted: ModelKind) -> Result<(), Erro
     }
 }
 
+/// How a request came.
+#[derive(Debug, Clone, Copy)]
+struct Asked {
+    at: Instant,
+    priority: u8,
+}
+
 enum Joined {
     Seated(Hold),
     Waiting(Waiting),
@@ -216,7 +214,7 @@ struct Waiting {
     meter: Arc<Meter>,
     place: Place,
     told: oneshot::Receiver<Result<Seat, Error>>,
-    asked: Instant,
+    asked: Asked,
     /// How it counts if it is dropped now.
     outcome: Outcome,
     over: bool,
@@ -226,7 +224,7 @@ impl Waiting {
     async fn wait(&mut self, ask: Ask) -> Result<Seat, Error> {
         let clock = self.manager.clock.clone();
         let load_wait = ask.load_wait.unwrap_or(self.manager.config.load_wait);
-        let mut patience = self.asked.checked_add(load_wait);
+        let mut patience = self.asked.at.checked_add(load_wait);
         loop {
             tokio::select! {
                 biased;
@@ -303,7 +301,7 @@ impl Drop for Waiting {
         let unwanted = matches!(slot.stage, Stage::Loading { .. }) && !slot.is_wanted();
         drop(house);
         self.manager
-            .turned_away(&self.meter, self.outcome, self.asked);
+            .turned_away(&self.meter, self.outcome, self.asked.at);
         if unwanted {
             self.manager.note_change();
         }
@@ -317,7 +315,7 @@ pub(crate) struct Hold {
     meter: Arc<Meter>,
     instance: u64,
     engine: Arc<dyn Engine>,
-    asked: Instant,
+    asked: Asked,
     marks: AtomicU8,
 }
 
@@ -338,6 +336,11 @@ impl Hold {
 
     pub fn engine(&self) -> &Arc<dyn Engine> {
         &self.engine
+    }
+
+    /// The priority by which it had its place.
+    pub fn priority(&self) -> u8 {
+        self.asked.priority
     }
 
     pub fn mark(&self, mark: Mark) {
@@ -400,8 +403,8 @@ impl Drop for Hold {
         let manager = &self.manager;
         let (now, outcome) = (manager.clock.now(), self.outcome());
         self.meter
-            .end(self.asked, now, manager.clock.date(now), outcome);
-        manager.record(outcome, self.asked);
+            .end(self.asked.at, now, manager.clock.date(now), outcome);
+        manager.record(outcome, self.asked.at);
         let mut house = manager.lock();
         let keeper_wakes = house.keeper_wakes;
         let Some(slot) = house.slots.get_mut(&self.name) else {

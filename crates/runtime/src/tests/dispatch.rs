@@ -63,7 +63,7 @@ async fn who_comes_when_all_is_full_waits_and_is_served_by_priority() {
     let mut waiting = Vec::new();
     for (count, priority) in [0, 10, 5, 5].into_iter().enumerate() {
         let ask = Ask {
-            priority,
+            priority: Some(priority),
             ..Ask::default()
         };
         let (waiter, served) = (stage.waiter("a", ask), Arc::clone(&served));

@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 
 use serde_json::Value as Json;
 
+use super::models::{self, MODEL_TABLE};
 use super::table::{self, Setting, Settings, TABLE};
 use super::value::Raw;
 
@@ -109,6 +110,9 @@ pub struct Loaded {
     pub models_json: Option<PathBuf>,
 }
 
+/// What the tables of single models begin with.
+const MODELS: &str = "models.";
+
 /// Variables of ours that are no settings: they hold before there are any.
 const NO_SETTINGS: [&str; 4] = ["HEARTH_HOME", "HEARTH_LOG", "HEARTH_CPU", "HEARTH_CONFIG"];
 
@@ -179,6 +183,8 @@ impl Loaded {
                 self.put(setting, &raw, origin)?;
             } else if full.iter().any(|key| is_table(key)) {
                 self.put_tree(path, prefix, &key, value)?;
+            } else if let (Some(model), Json::Object(members)) = (key.strip_prefix(MODELS), value) {
+                self.put_model(path, model, members)?;
             } else {
                 let keys = TABLE.iter().flat_map(|setting| {
                     let short = setting
@@ -195,6 +201,40 @@ impl Loaded {
                     place: path.display().to_string(),
                     suggestion: table::nearest(&key, keys).map(str::to_owned),
                     name: key,
+                });
+            }
+        }
+        Ok(())
+    }
+
+    /// Puts what a file says about one model.
+    fn put_model(
+        &mut self,
+        path: &Path,
+        model: &str,
+        members: &serde_json::Map<String, Json>,
+    ) -> Result<(), ConfigError> {
+        for (key, value) in members {
+            let place = format!("{MODELS}{model}.{key}");
+            let Some(setting) = models::find(key) else {
+                let keys = MODEL_TABLE.iter().map(|setting| setting.key);
+                return Err(ConfigError::Unknown {
+                    place: path.display().to_string(),
+                    suggestion: table::nearest(key, keys).map(str::to_owned),
+                    name: place,
+                });
+            };
+            if value.is_null() {
+                continue;
+            }
+            let origin = Origin::File(path.to_owned(), place);
+            let models = &mut self.settings.models;
+            let put = |raw| models.put(model, setting, &raw, origin.clone());
+            if !raw_of(value).is_some_and(put) {
+                return Err(ConfigError::Invalid {
+                    origin,
+                    key: setting.key,
+                    expected: setting.expected,
                 });
             }
         }
@@ -618,6 +658,67 @@ mod tests {
                 .to_string()
                 .contains("'HEARTH_RATE_LIMIT'")
         );
+    }
+
+    #[test]
+    fn models_have_tables_of_their_own() {
+        let files = [
+            (
+                "config.yaml",
+                "models: {keep_alive: 1m, ember: {priority: 7, pinned: true}}\n",
+            ),
+            (
+                "hearth.toml",
+                "[models]\nqueue_limit = 9\n[models.'llama-3.2']\nkeep_alive = 0\n[models.ember]\npinned = false\n",
+            ),
+        ];
+        let (_folder, sources) = sources(&files);
+        let settings = sources.load().expect("all is well").settings;
+        let models = settings.model_settings();
+        assert_eq!(models.keys().collect::<Vec<_>>(), ["ember", "llama-3.2"]);
+        let ember = &models["ember"];
+        assert_eq!((ember.priority, ember.pinned), (7, false));
+        let (keep, none) = (ember.keep_alive, models["llama-3.2"].keep_alive);
+        assert_eq!(
+            (keep.to_string(), none.to_string()),
+            ("60s".into(), "0s".into())
+        );
+        assert!(models.values().all(|model| model.queue_limit == 9));
+        let origin = settings
+            .models
+            .origin("ember", models::find("pinned").expect("it is there"));
+        let origin = origin.expect("a file says so").to_string();
+        assert!(origin.starts_with("models.ember.pinned in ") && origin.ends_with("hearth.toml"));
+    }
+
+    #[test]
+    fn slips_in_a_models_table_are_told() {
+        for (text, words) in [
+            (
+                "[models.ember]\nkeepalive = '5m'\n",
+                &["'models.ember.keepalive'", "'keep_alive'"][..],
+            ),
+            (
+                "[models.ember]\npriority = 11\n",
+                &["models.ember.priority", "0 to 10"],
+            ),
+            (
+                "[models.ember]\ninstances = 0\n",
+                &["models.ember.instances", "1 or more"],
+            ),
+            ("[models.ember.x]\ny = 1\n", &["'models.ember.x'"]),
+            ("[models]\nember = 'pinned'\n", &["'models.ember'"]),
+            (
+                "[models]\ndispatch = 'random'\n",
+                &["models.dispatch", "round_robin"],
+            ),
+        ] {
+            let (_folder, sources) = sources(&[("hearth.toml", text)]);
+            let error = sources.load().expect_err(text).to_string();
+            for word in words {
+                assert!(error.contains(word), "{text:?}: {error}");
+            }
+        }
     }
 
     #[test]

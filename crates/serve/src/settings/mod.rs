@@ -1,14 +1,16 @@
 //! Settings: one table of them, and the sources that they are read from.
 
 mod load;
+mod models;
 mod secret;
 mod table;
 mod value;
 
 pub use load::{ConfigError, Loaded, Origin, Sources};
+pub use models::{MODEL_TABLE, ModelChoices, ModelSetting, Models};
 pub use secret::Secret;
 pub use table::{Setting, Settings, TABLE};
-pub use value::{Bytes, CacheType, Device, LogLevel, Names, Raw, Value, read_duration};
+pub use value::{Bytes, CacheType, Device, LogLevel, Names, Priority, Raw, Value, read_duration};
 
 use crate::limits::Rules;
 
@@ -39,6 +41,9 @@ impl Settings {
             } else if (setting.copy)(&mut self.clone(), new) {
                 kept.push(setting.key);
             }
+        }
+        if self.models != new.models {
+            kept.push("models");
         }
         (changed, kept)
     }

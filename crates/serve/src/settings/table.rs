@@ -2,13 +2,14 @@
 //! it, so a setting is one entry here and nothing else.
 
 use std::net::{IpAddr, Ipv4Addr};
+use std::num::NonZeroUsize;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use hearth_runtime::{EngineConfig, KeepAlive, ModelSettings};
+use hearth_runtime::{EngineConfig, KeepAlive, ModelSettings, Quantize, RuntimeConfig, Strategy};
 
-use super::Secret;
-use super::value::{Bytes, CacheType, Device, LogLevel, Names, Raw, Value};
+use super::value::{Bytes, CacheType, Device, LogLevel, Names, Priority, Raw, Value};
+use super::{Models, Secret};
 
 /// What is known of a setting.
 pub struct Setting {
@@ -45,11 +46,13 @@ macro_rules! settings {
         #[derive(Debug, Clone, PartialEq)]
         pub struct Settings {
             $($(#[doc = $doc])+ pub $name: $type,)+
+            /// Settings of single models.
+            pub models: Models,
         }
 
         impl Default for Settings {
             fn default() -> Self {
-                Self { $($name: $default,)+ }
+                Self { $($name: $default,)+ models: Models::default() }
             }
         }
 
@@ -173,6 +176,26 @@ settings! {
     memory: Option<Bytes> = None, "models.memory", env ["HEARTH_MEMORY"] => "memory";
     /// How long a model stays in memory once nobody uses it, for example 30m; 0 unloads at once, -1 never.
     model_keep_alive: KeepAlive = ModelSettings::default().keep_alive, "models.keep_alive", env ["HEARTH_KEEP_ALIVE"] => "keep-alive";
+    /// How long a request waits for a model that is being loaded; then it is answered 503, and told how far the load is.
+    load_wait: Duration = RuntimeConfig::default().load_wait, "models.load_wait", env ["HEARTH_LOAD_WAIT"] => "load-wait";
+    /// Which of a model's instances takes a request: least_connections, or round_robin for each in turn.
+    dispatch: Strategy = Strategy::LeastConnections, "models.dispatch", env ["HEARTH_DISPATCH"] => "dispatch";
+    /// Instances that are started when a model is loaded; they share the weights.
+    instances: NonZeroUsize = NonZeroUsize::MIN, "models.instances", env ["HEARTH_INSTANCES"];
+    /// Instances that a model may grow to by itself while requests wait.
+    max_instances: NonZeroUsize = NonZeroUsize::MIN, "models.max_instances", env ["HEARTH_MAX_INSTANCES"];
+    /// How long requests have to wait for an instance before another is started, where max_instances allows one; it ends when it has been idle for a minute.
+    scale_up_after: Duration = Duration::from_secs(10), "models.scale_up_after", env ["HEARTH_SCALE_UP_AFTER"];
+    /// Most instances that a model may be given by hand.
+    instances_limit: NonZeroUsize = NonZeroUsize::new(RuntimeConfig::default().max_instances).unwrap_or(NonZeroUsize::MIN), "models.instances_limit", env ["HEARTH_INSTANCES_LIMIT"];
+    /// Requests that an instance works on at a time [default: as many as its engine computes at once].
+    concurrency: Option<NonZeroUsize> = None, "models.concurrency", env ["HEARTH_CONCURRENCY"];
+    /// Requests that may wait for a model; one more is answered 503 with Retry-After.
+    queue_limit: NonZeroUsize = NonZeroUsize::new(ModelSettings::default().queue_limit).unwrap_or(NonZeroUsize::MIN), "models.queue_limit", env ["HEARTH_QUEUE_LIMIT"];
+    /// The priority of requests that name none, 0 to 10; higher ones are served first.
+    priority: Priority = Priority(ModelSettings::default().priority), "models.priority", env ["HEARTH_PRIORITY"];
+    /// How small weights are made when a model is loaded: none for as they are stored, 8 or 4 bits.
+    quantize: Quantize = Quantize::No, "models.quantize", env ["HEARTH_QUANTIZE"];
     /// Answer to NAME as MODEL, for example gpt-4o=ember: NAME=MODEL; can be repeated.
     aliases: Names = Names::new(), "models.aliases", env ["HEARTH_ALIASES"] => "alias";
     /// Threads to compute on [default: one a core].

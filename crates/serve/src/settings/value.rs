@@ -2,10 +2,11 @@
 
 use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr};
+use std::num::NonZeroUsize;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use hearth_runtime::KeepAlive;
+use hearth_runtime::{KeepAlive, MAX_PRIORITY, Quantize, Strategy};
 
 use super::Secret;
 
@@ -160,6 +161,71 @@ impl Value for KeepAlive {
         Some(match self {
             Self::Forever => "-1".to_owned(),
             Self::For(time) => show_duration(*time),
+        })
+    }
+}
+
+impl Value for NonZeroUsize {
+    const EXPECTED: &'static str = "a whole number, 1 or more";
+    const PLACEHOLDER: Option<&'static str> = Some("N");
+
+    fn read(text: &str) -> Option<Self> {
+        Self::new(usize::read(text)?)
+    }
+
+    fn show(&self) -> Option<String> {
+        Some(self.to_string())
+    }
+}
+
+/// The priority of a request.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Priority(pub u8);
+
+impl Value for Priority {
+    const EXPECTED: &'static str = "a whole number from 0 to 10";
+    const PLACEHOLDER: Option<&'static str> = Some("N");
+
+    fn read(text: &str) -> Option<Self> {
+        let number = text.parse().ok()?;
+        (number <= MAX_PRIORITY).then_some(Self(number))
+    }
+
+    fn show(&self) -> Option<String> {
+        Some(self.0.to_string())
+    }
+}
+
+impl Value for Strategy {
+    const EXPECTED: &'static str = "least_connections or round_robin";
+    const PLACEHOLDER: Option<&'static str> = Some("STRATEGY");
+
+    fn read(text: &str) -> Option<Self> {
+        text.parse().ok()
+    }
+
+    fn show(&self) -> Option<String> {
+        Some(self.name().to_owned())
+    }
+}
+
+impl Value for Quantize {
+    const EXPECTED: &'static str = "none, 8 or 4";
+    const PLACEHOLDER: Option<&'static str> = Some("BITS");
+
+    fn read(text: &str) -> Option<Self> {
+        match text {
+            "none" => Some(Self::No),
+            "8" => Some(Self::Bits(8)),
+            "4" => Some(Self::Bits(4)),
+            _ => None,
+        }
+    }
+
+    fn show(&self) -> Option<String> {
+        Some(match self {
+            Self::No => "none".to_owned(),
+            Self::Bits(bits) => bits.to_string(),
         })
     }
 }
@@ -425,6 +491,10 @@ mod tests {
         there_and_back::<LogLevel>(&[("warning", "WARNING")]);
         there_and_back::<Names>(&[("a=b,c=d", "a=b, c=d")]);
         there_and_back::<KeepAlive>(&[("5m", "5m"), ("-1", "-1"), ("0", "0s"), ("1h30m", "90m")]);
+        there_and_back::<NonZeroUsize>(&[("3", "3")]);
+        there_and_back::<Priority>(&[("0", "0"), ("10", "10")]);
+        there_and_back::<Strategy>(&[("round_robin", "round_robin")]);
+        there_and_back::<Quantize>(&[("none", "none"), ("8", "8"), ("4", "4")]);
         there_and_back::<Option<u16>>(&[("7", "7")]);
     }
 
@@ -433,6 +503,10 @@ mod tests {
         assert_eq!(u16::read("65536"), None);
         assert_eq!(u32::read("-1"), None);
         assert_eq!(bool::read("perhaps"), None);
+        assert_eq!(NonZeroUsize::read("0"), None);
+        assert_eq!(Priority::read("11"), None);
+        assert_eq!(Strategy::read("random"), None);
+        assert_eq!(Quantize::read("5"), None);
         assert_eq!(IpAddr::read("example.org"), None);
         for text in [
             "",

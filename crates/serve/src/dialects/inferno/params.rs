@@ -142,15 +142,12 @@ impl Params {
 
     /// What a request that was admitted at `entered` asks of the runtime.
     pub fn ask(&self, entered: Instant) -> Ask {
-        let mut ask = Ask {
+        Ask {
+            priority: self.priority,
             deadline: self.timeout.map(|timeout| entered + timeout),
             keep_alive: self.keep_alive,
             ..Ask::default()
-        };
-        if let Some(priority) = self.priority {
-            ask.priority = priority;
         }
-        ask
     }
 
     /// The engine's request for candidate number `candidate` of a prompt, admitted at `entered`.
@@ -163,9 +160,6 @@ impl Params {
         request.max_tokens = self.max_tokens;
         request.stop = self.stop.clone();
         request.ignore_eos = self.ignore_eos;
-        if let Some(priority) = self.priority {
-            request.priority = priority;
-        }
         request.deadline = self.timeout.map(|timeout| entered + timeout);
         request
     }
