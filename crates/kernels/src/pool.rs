@@ -1,11 +1,13 @@
 //! A pool of threads that split one product or one norm between them.
 //!
 //! A step of a network is hundreds of short parallel sections, so workers spin for a moment after each before they
-//! sleep. Sections are cut into more tasks than there are threads and whoever is free takes the next: on a busy
-//! machine a thread that lost its core delays only the task that it holds.
+//! sleep. Sections are cut into more tasks than there are threads. Each thread has a run of neighbouring tasks, which it
+//! takes in their order, so that it reads what lies in memory one after the other as one stream; whoever is done with
+//! its run takes from the others': on a busy machine a thread that lost its core delays only the task that it holds.
 
 use std::any::Any;
 use std::cell::{Cell, UnsafeCell};
+use std::ops::Range;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
@@ -33,10 +35,17 @@ struct Job {
     tasks: usize,
 }
 
+/// What is left of a thread's run of tasks: the section's number in the upper half, the tasks that nobody took yet in the
+/// lower half. One word, so that a task is only ever taken from the section that was looked at; a cache line of its own
+/// (a pair of them, which some processors fetch together), as it is written for every task.
+#[repr(align(128))]
+struct Run(AtomicU64);
+
 struct Shared {
-    /// The section's number in the upper half, its tasks that nobody took yet in the lower half. One word, so that a
-    /// task is only ever taken from the section that was looked at.
-    state: AtomicU64,
+    /// A run for each thread, the caller's first.
+    runs: Box<[Run]>,
+    /// The number of the last section, once all of its tasks can be taken.
+    published: AtomicU64,
     /// The running section. Written only while no task of any section is open.
     job: UnsafeCell<Job>,
     /// Tasks of the section that have not ended.
@@ -52,7 +61,7 @@ struct Shared {
 }
 
 // SAFETY: `job` is the only part that is not Sync by itself. It is written by the holder of `Pool::section` while
-// `open` is zero, before the store to `state` that publishes it, and read only by threads that took a task, which keeps
+// `open` is zero, before the stores to `runs` that publish it, and read only by threads that took a task, which keeps
 // `open` above zero until they are done. The closure it points to is Sync by the bound on `Pool::run`.
 unsafe impl Sync for Shared {}
 // SAFETY: as above; the pointer is used only between publication and the end of the section.
@@ -77,7 +86,8 @@ impl Pool {
             n => n,
         };
         let shared = Arc::new(Shared {
-            state: AtomicU64::new(0),
+            runs: (0..threads).map(|_| Run(AtomicU64::new(0))).collect(),
+            published: AtomicU64::new(0),
             job: UnsafeCell::new(Job {
                 run: |_, _| {},
                 closure: std::ptr::null(),
@@ -97,7 +107,7 @@ impl Pool {
                 let shared = Arc::clone(&shared);
                 std::thread::Builder::new()
                     .name(format!("kernel-{i}"))
-                    .spawn(move || shared.work())
+                    .spawn(move || shared.work(i))
                     .ok()
             })
             .collect();
@@ -130,7 +140,7 @@ impl Pool {
             (0..tasks).for_each(f);
             return;
         }
-        // The state word counts open tasks in 32 bits.
+        // The word of a run counts its tasks in 32 bits.
         const MOST: usize = u32::MAX as usize;
         let mut first = 0;
         while first < tasks {
@@ -180,15 +190,17 @@ impl Pool {
             };
         }
         shared.open.store(tasks, Ordering::Relaxed);
-        let number = (shared.state.load(Ordering::Relaxed) >> 32).wrapping_add(1);
-        shared
-            .state
-            .store(number << 32 | tasks as u64, Ordering::SeqCst);
+        let number = shared.published.load(Ordering::Relaxed).wrapping_add(1);
+        for (i, run) in shared.runs.iter().enumerate() {
+            let tasks = run_of(i, shared.runs.len(), tasks).len() as u64;
+            run.0.store(number << 32 | tasks, Ordering::Release);
+        }
+        shared.published.store(number, Ordering::SeqCst);
         if shared.sleepers.load(Ordering::SeqCst) > 0 {
             drop(lock(&shared.sleep));
             shared.wake.notify_all();
         }
-        while shared.take_and_run() {}
+        while shared.take_and_run(0) {}
         shared.wait_until_done();
         let panic = lock(&shared.panic).take();
         drop(guard);
@@ -211,25 +223,27 @@ impl Drop for Pool {
 }
 
 impl Shared {
-    /// Takes a task if there is one, runs it, and says whether there was one.
-    fn take_and_run(&self) -> bool {
-        let mut state = self.state.load(Ordering::Acquire);
+    /// Takes a task if there is one, from the thread's own run or else from another's, runs it, and says whether there was
+    /// one.
+    fn take_and_run(&self, thread: usize) -> bool {
+        let runs = self.runs.len();
+        (thread..thread + runs).any(|run| self.take_from(run % runs))
+    }
+
+    fn take_from(&self, run: usize) -> bool {
+        let state = &self.runs[run].0;
+        let mut seen = state.load(Ordering::Acquire);
         loop {
-            let left = state & u64::from(u32::MAX);
+            let left = seen & u64::from(u32::MAX);
             if left == 0 {
                 return false;
             }
-            match self.state.compare_exchange_weak(
-                state,
-                state - 1,
-                Ordering::AcqRel,
-                Ordering::Acquire,
-            ) {
+            match state.compare_exchange_weak(seen, seen - 1, Ordering::AcqRel, Ordering::Acquire) {
                 Ok(_) => {
                     // SAFETY: this thread took a task of the published section, so `job` is not written until it
                     // reports the task's end below.
                     let job = unsafe { *self.job.get() };
-                    let task = job.tasks - left as usize;
+                    let task = run_of(run, self.runs.len(), job.tasks).end - left as usize;
                     IN_TASK.set(true);
                     // SAFETY: the caller's closure lives until all tasks have ended.
                     let run = || unsafe { (job.run)(job.closure, task) };
@@ -245,7 +259,7 @@ impl Shared {
                     }
                     return true;
                 }
-                Err(now) => state = now,
+                Err(now) => seen = now,
             }
         }
     }
@@ -268,15 +282,15 @@ impl Shared {
         self.caller_waits.store(false, Ordering::SeqCst);
     }
 
-    fn has_tasks(&self) -> bool {
-        self.state.load(Ordering::SeqCst) & u64::from(u32::MAX) != 0
-    }
-
-    fn work(&self) {
+    /// What thread `thread`, which is not the caller's, does.
+    fn work(&self, thread: usize) {
         loop {
-            while self.take_and_run() {}
+            // Read before the runs are: of this section nothing is left when they were all found empty.
+            let number = self.published.load(Ordering::Acquire);
+            while self.take_and_run(thread) {}
+            let news = || self.published.load(Ordering::SeqCst) != number;
             let mut spins = 0;
-            while !self.has_tasks() && spins < SPINS {
+            while !news() && spins < SPINS {
                 std::hint::spin_loop();
                 spins += 1;
             }
@@ -285,7 +299,7 @@ impl Shared {
             }
             let mut guard = lock(&self.sleep);
             self.sleepers.fetch_add(1, Ordering::SeqCst);
-            while !self.has_tasks() && !self.shutdown.load(Ordering::SeqCst) {
+            while !news() && !self.shutdown.load(Ordering::SeqCst) {
                 guard = self
                     .wake
                     .wait(guard)
@@ -298,6 +312,13 @@ impl Shared {
             }
         }
     }
+}
+
+/// The tasks that are thread `thread`'s before others'.
+fn run_of(thread: usize, threads: usize, tasks: usize) -> Range<usize> {
+    let (each, longer) = (tasks / threads, tasks % threads);
+    let start = thread * each + thread.min(longer);
+    start..start + each + usize::from(thread < longer)
 }
 
 /// A slice whose disjoint parts are written by different tasks.
@@ -379,6 +400,36 @@ mod tests {
                 assert!(counts.iter().all(|c| c.load(Ordering::Relaxed) == 1));
             }
         }
+    }
+
+    #[test]
+    fn runs_are_neighbours_and_cover_all_tasks() {
+        for threads in 1..6 {
+            for tasks in 0..20 {
+                let runs = (0..threads).map(|thread| run_of(thread, threads, tasks));
+                assert!(
+                    runs.clone()
+                        .all(|run| run.len().abs_diff(tasks / threads) <= 1)
+                );
+                assert!(runs.flatten().eq(0..tasks));
+            }
+        }
+    }
+
+    #[test]
+    fn whoever_is_done_takes_from_the_others() {
+        let pool = Pool::new(2);
+        let others = AtomicUsize::new(0);
+        // The first task waits for all others, those of its own run included.
+        pool.run(10, |i| {
+            if i == 0 {
+                while others.load(Ordering::Acquire) < 9 {
+                    std::thread::yield_now();
+                }
+            } else {
+                others.fetch_add(1, Ordering::Release);
+            }
+        });
     }
 
     #[test]
