@@ -18,8 +18,6 @@ use crate::{DType, Tier};
 
 /// Columns that are multiplied before the next rows take their turn, where there are several tiles.
 const CHUNK_COLS: usize = 512;
-/// How far ahead of a product weights are called into the cache, where it reads them one after the other.
-const AHEAD_LINES: isize = 128;
 
 /// The product of some groups of 16 rows with the tokens of a tile.
 pub(super) struct TileProduct<'a> {
@@ -80,12 +78,14 @@ impl<F: Format> Kernel for Of<'_, F> {
             several,
             sums,
         } = self.0;
-        // What is multiplied next is called into the cache meanwhile: these columns of the next rows, or what follows.
+        // What is multiplied next is called into the cache meanwhile where it does not follow in memory: these columns of
+        // the next rows. Weights that are read one after the other the processor foresees by itself, farther ahead than it
+        // could be asked to.
         let (chunk, ahead) = if several {
             let chunk = CHUNK_COLS / (F::GROUPS * 32);
-            (chunk.max(1), group_lines as isize)
+            (chunk.max(1), Some(group_lines as isize))
         } else {
-            (blocks, AHEAD_LINES)
+            (blocks, None)
         };
         for begin in (0..blocks).step_by(chunk) {
             let part = begin..blocks.min(begin + chunk);
@@ -127,8 +127,8 @@ struct Piece<'a> {
     lines: &'a [Line],
     blocks: usize,
     part: Range<usize>,
-    /// The distance of the lines that are needed next.
-    ahead: isize,
+    /// The distance of the lines that are needed next, where they are to be called into the cache.
+    ahead: Option<isize>,
     tile: &'a Tile<'a>,
     t: usize,
 }
@@ -164,7 +164,9 @@ impl Piece<'_> {
             let (first, half) = if F::HALF {
                 let (line, part) = half_line(F::WORDS, b, blocks);
                 let halves = lines[line].as_chunks::<{ 2 * LANES }>().0;
-                if part == 0 {
+                if part == 0
+                    && let Some(ahead) = ahead
+                {
                     s.prefetch(std::ptr::from_ref(&lines[line]).wrapping_offset(ahead));
                 }
                 (block_line(F::WORDS, b), &halves[part])
@@ -172,8 +174,10 @@ impl Piece<'_> {
                 (b * F::WORDS, &[0; 2 * LANES])
             };
             let words = &lines[first..first + F::WORDS];
-            for line in words {
-                s.prefetch(std::ptr::from_ref(line).wrapping_offset(ahead));
+            if let Some(ahead) = ahead {
+                for line in words {
+                    s.prefetch(std::ptr::from_ref(line).wrapping_offset(ahead));
+                }
             }
             let header = F::header(s, words, half);
             // SAFETY: `b` is below the number of blocks, so by the check above `T` tokens' activations lie there.
@@ -251,21 +255,16 @@ fn add_superblock<S: Simd, F: Format, const T: usize>(
     acc: &mut [S::F; T],
 ) {
     let mut sums = [s.splat(0.0); T];
-    for group in 0..F::GROUPS {
-        let x = x.block(group);
-        let parts = dots::<S, F, T, 0>(s, words, group, x);
-        let scale = F::scale(s, header, group, 0);
-        for (sum, dot) in sums.iter_mut().zip(&parts) {
-            *sum = s.fma(s.to_f32(*dot), scale, *sum);
-        }
-        if F::PARTS == 2 {
-            let parts = dots::<S, F, T, 1>(s, words, group, x);
-            let scale = F::scale(s, header, group, 1);
-            for (sum, dot) in sums.iter_mut().zip(&parts) {
-                *sum = s.fma(s.to_f32(*dot), scale, *sum);
-            }
-        }
-    }
+    // No loop: compilers do not unroll one of this size, and without constant groups shifts are variable and scales lie in
+    // memory, where reading them back right after they were written stalls.
+    add_group::<S, F, T>(s, words, header, 0, x, &mut sums);
+    add_group::<S, F, T>(s, words, header, 1, x, &mut sums);
+    add_group::<S, F, T>(s, words, header, 2, x, &mut sums);
+    add_group::<S, F, T>(s, words, header, 3, x, &mut sums);
+    add_group::<S, F, T>(s, words, header, 4, x, &mut sums);
+    add_group::<S, F, T>(s, words, header, 5, x, &mut sums);
+    add_group::<S, F, T>(s, words, header, 6, x, &mut sums);
+    add_group::<S, F, T>(s, words, header, 7, x, &mut sums);
     let factor = F::factor(s, header);
     for sum in &mut sums {
         *sum = s.mul(*sum, factor);
@@ -287,6 +286,31 @@ fn add_superblock<S: Simd, F: Format, const T: usize>(
     }
     for ((acc, sum), x) in acc.iter_mut().zip(&sums).zip(x.block(0)) {
         *acc = s.fma(*sum, s.splat(x.scale), *acc);
+    }
+}
+
+/// Adds the products of a group of a superblock, times its parts' whole-numbered scales.
+#[inline(always)]
+fn add_group<S: Simd, F: Format, const T: usize>(
+    s: S,
+    words: &[Line],
+    header: &F::Header<S>,
+    group: usize,
+    x: Activations<T>,
+    sums: &mut [S::F; T],
+) {
+    let x = x.block(group);
+    let parts = dots::<S, F, T, 0>(s, words, group, x);
+    let scale = F::scale(s, header, group, 0);
+    for (sum, dot) in sums.iter_mut().zip(&parts) {
+        *sum = s.fma(s.to_f32(*dot), scale, *sum);
+    }
+    if F::PARTS == 2 {
+        let parts = dots::<S, F, T, 1>(s, words, group, x);
+        let scale = F::scale(s, header, group, 1);
+        for (sum, dot) in sums.iter_mut().zip(&parts) {
+            *sum = s.fma(s.to_f32(*dot), scale, *sum);
+        }
     }
 }
 
