@@ -3,7 +3,7 @@
 //! Weights are taken out as unsigned bytes, four consecutive values of 16 rows at a time, for groups of 32 values and the
 //! parts of these that have one scale.
 
-use super::layout::Line;
+use super::layout::{Line, q6_k_high, q6_k_low};
 use crate::matrix::quantized::QuantBlock;
 use crate::simd::{LANES, Simd};
 
@@ -450,7 +450,7 @@ impl Format for Q6K {
 
     #[inline(always)]
     fn header<S: Simd>(s: S, words: &[Line], half: &[u8; 2 * LANES]) -> (S::F, [S::I; 4]) {
-        (s.load_f16(half), four_lines(s, &words[48..52]))
+        (s.load_f16(half), four_lines(s, &words[..4]))
     }
     #[inline(always)]
     fn scale<S: Simd>(s: S, header: &(S::F, [S::I; 4]), group: usize, part: usize) -> S::F {
@@ -472,8 +472,8 @@ impl Format for Q6K {
     #[inline(always)]
     fn weights<S: Simd>(s: S, words: &[Line], group: usize, part: usize, pair: usize) -> [S::I; 2] {
         let (half, run) = (group / 4, group % 4);
-        let low = &words[half * 16 + run % 2 * 8 + part * 4 + 2 * pair..][..2];
-        let high = &words[32 + half * 8 + part * 4 + 2 * pair..][..2];
+        let low = &words[q6_k_low(half, run % 2, part, 2 * pair)..][..2];
+        let high = &words[q6_k_high(half, part, 2 * pair)..][..2];
         let shifts = (4 * (run as u32 / 2), 2 * run as u32);
         let low = [
             bits(s, &low[0], shifts.0, 15),

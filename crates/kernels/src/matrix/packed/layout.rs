@@ -27,6 +27,8 @@ pub(super) struct Layout {
     fifth_bits: Option<usize>,
     /// Signed bytes, which are packed with 128 added.
     signed: bool,
+    /// The line of each word, where they are not in the words' order.
+    order: Option<&'static [u8]>,
 }
 
 impl Layout {
@@ -39,6 +41,7 @@ impl Layout {
             halves: None,
             fifth_bits: None,
             signed: false,
+            order: None,
         };
         Some(match dtype {
             DType::Q4_0 => words(2, 4, Some(0)),
@@ -72,7 +75,10 @@ impl Layout {
                 halves: Some(0),
                 ..words(0, 44, None)
             },
-            DType::Q6_K => words(0, 52, Some(208)),
+            DType::Q6_K => Layout {
+                order: Some(&Q6_K_ORDER),
+                ..words(0, 52, Some(208))
+            },
             DType::F32 | DType::F16 | DType::BF16 => return None,
         })
     }
@@ -106,8 +112,8 @@ impl Layout {
             for (r, row) in rows.iter().enumerate() {
                 let block = &row[b * block_bytes..][..block_bytes];
                 let words = block[self.words_at..].as_chunks::<4>().0;
-                for (line, word) in lines.iter_mut().zip(words) {
-                    line.as_chunks_mut::<4>().0[r] = *word;
+                for (i, word) in words[..self.words].iter().enumerate() {
+                    lines[self.line(i)].as_chunks_mut::<4>().0[r] = *word;
                 }
             }
             self.rearrange(lines, split_halves, fifth_bits_by_step);
@@ -128,9 +134,14 @@ impl Layout {
         let mut block = lines[first..][..self.words].to_vec();
         self.rearrange(&mut block, join_halves, fifth_bits_in_order);
         let words = out[self.words_at..].as_chunks_mut::<4>().0;
-        for (word, line) in words.iter_mut().zip(&block) {
-            *word = line.as_chunks::<4>().0[r];
+        for (i, word) in words[..self.words].iter_mut().enumerate() {
+            *word = block[self.line(i)].as_chunks::<4>().0[r];
         }
+    }
+
+    /// The line of a word.
+    fn line(&self, word: usize) -> usize {
+        self.order.map_or(word, |order| usize::from(order[word]))
     }
 
     /// Applies what is special to some words of a block, in one direction or the other.
@@ -152,6 +163,40 @@ impl Layout {
     }
 }
 
+/// The line of word `at` (0 to 3) of 16 low bits of a Q6_K block: of its first or second 128 values, of their first or
+/// second 32, of the first or last 16 of these.
+///
+/// Scales come first. Low and upper bits lie in the order in which a product comes to need them: a processor foresees one
+/// stream, and the three of the stored order it did not.
+#[inline(always)]
+pub(super) const fn q6_k_low(half: usize, run: usize, part: usize, at: usize) -> usize {
+    match run {
+        0 => 4 + half * 24 + part * 8 + at / 2 * 4 + at % 2,
+        _ => 4 + half * 24 + 16 + part * 4 + at,
+    }
+}
+
+/// The line of word `at` (0 to 3) of the upper bits of the first or last 16 values of four runs.
+#[inline(always)]
+pub(super) const fn q6_k_high(half: usize, part: usize, at: usize) -> usize {
+    q6_k_low(half, 0, part, at) + 2
+}
+
+/// The lines of the words of Q6_K: 32 of low bits, 16 of upper bits, 4 of scales.
+const Q6_K_ORDER: [u8; 52] = {
+    let mut order = [0; 52];
+    let mut word = 0;
+    while word < 52 {
+        order[word] = match word {
+            0..32 => q6_k_low(word / 16, word / 8 % 2, word / 4 % 2, word % 4),
+            32..48 => q6_k_high(word / 8 % 2, word / 4 % 2, word % 4),
+            _ => word - 48,
+        } as u8;
+        word += 1;
+    }
+    order
+};
+
 /// The first line of block `b`, of `words` lines, where there are f16 beside the words.
 #[inline(always)]
 pub(super) const fn block_line(words: usize, b: usize) -> usize {
@@ -160,7 +205,7 @@ pub(super) const fn block_line(words: usize, b: usize) -> usize {
 
 /// The line where the f16 of block `b` of `blocks` stand, and whether in its first or second half.
 #[inline(always)]
-pub(super) const fn half_line(words: usize, b: usize, blocks: usize) -> (usize, usize) {
+const fn half_line(words: usize, b: usize, blocks: usize) -> (usize, usize) {
     let both = b | 1;
     let behind = if both < blocks { both } else { b };
     (block_line(words, behind) + words, b % 2)

@@ -11,13 +11,16 @@ use std::marker::PhantomData;
 use std::ops::Range;
 
 use super::format::{self, Format};
-use super::layout::{Line, block_line, half_line};
+use super::layout::{Line, block_line};
 use crate::matrix::quantized::{QuantBlock, TILE, Tile};
 use crate::simd::{self, Kernel, LANES, Simd};
 use crate::{DType, Tier};
 
 /// Columns that are multiplied before the next rows take their turn, where there are several tiles.
 const CHUNK_COLS: usize = 512;
+
+/// What stands for the f16 of blocks that have none outside of their words.
+const NO_HALVES: &[[u8; 2 * LANES]] = &[[0; 2 * LANES]; 2];
 
 /// The product of some groups of 16 rows with the tokens of a tile.
 pub(super) struct TileProduct<'a> {
@@ -153,6 +156,7 @@ impl Piece<'_> {
         let (x, stride) = (&tile.blocks[t..], tile.tokens);
         let x_end = part.end * F::GROUPS;
         assert!(part.end <= blocks);
+        assert!(part.start % 2 == 0 && (part.end % 2 == 0 || part.end == blocks));
         assert!(part.is_empty() || x.len() >= (x_end - 1) * stride + T);
         let mut acc = [s.splat(0.0); T];
         if part.start > 0 {
@@ -160,32 +164,34 @@ impl Piece<'_> {
                 *acc = s.load(sum);
             }
         }
-        for b in part {
-            let (first, half) = if F::HALF {
-                let (line, part) = half_line(F::WORDS, b, blocks);
-                let halves = lines[line].as_chunks::<{ 2 * LANES }>().0;
-                if part == 0
-                    && let Some(ahead) = ahead
-                {
-                    s.prefetch(std::ptr::from_ref(&lines[line]).wrapping_offset(ahead));
-                }
-                (block_line(F::WORDS, b), &halves[part])
+        // Two blocks at a time, as their f16 share a line.
+        for first in part.clone().step_by(2) {
+            let count = (part.end - first).min(2);
+            let (lines, halves) = if F::HALF {
+                let lines = &lines[block_line(F::WORDS, first)..][..count * F::WORDS + 1];
+                (
+                    lines,
+                    lines[count * F::WORDS].as_chunks::<{ 2 * LANES }>().0,
+                )
             } else {
-                (b * F::WORDS, &[0; 2 * LANES])
+                (&lines[first * F::WORDS..][..count * F::WORDS], NO_HALVES)
             };
-            let words = &lines[first..first + F::WORDS];
             if let Some(ahead) = ahead {
-                for line in words {
+                for line in lines {
                     s.prefetch(std::ptr::from_ref(line).wrapping_offset(ahead));
                 }
             }
-            let header = F::header(s, words, half);
-            // SAFETY: `b` is below the number of blocks, so by the check above `T` tokens' activations lie there.
-            let x = unsafe { Activations::<T>::new(x, b * F::GROUPS, stride) };
-            if F::GROUPS == 1 {
-                add_block::<S, F, T>(s, words, &header, x.block(0), &mut acc);
-            } else {
-                add_superblock::<S, F, T>(s, words, &header, x, &mut acc);
+            for (i, half) in halves[..count].iter().enumerate() {
+                let words = &lines[i * F::WORDS..][..F::WORDS];
+                let header = F::header(s, words, half);
+                // SAFETY: `first + i` is below the number of blocks, so by the check above `T` tokens' activations lie
+                // there.
+                let x = unsafe { Activations::<T>::new(x, (first + i) * F::GROUPS, stride) };
+                if F::GROUPS == 1 {
+                    add_block::<S, F, T>(s, words, &header, x.block(0), &mut acc);
+                } else {
+                    add_superblock::<S, F, T>(s, words, &header, x, &mut acc);
+                }
             }
         }
         for (acc, sum) in acc.iter().zip(&mut sums[t..]) {
