@@ -372,36 +372,6 @@ fn until_closed(mut socket: TcpStream) -> String {
 }
 
 #[test]
-fn half_open_connections_harm_nobody_and_are_closed() {
-    let server = Server::start_with(home(), &[], &[("HEARTH_HEADER_TIMEOUT", "2s")]);
-    let beginnings = [
-        "",
-        "P",
-        "GET /health HT",
-        "POST /v1/completions HTTP/1.1\r\nHost: x\r\n",
-    ];
-    let half_open: Vec<TcpStream> = (0..400)
-        .map(|number| {
-            let mut socket = server.connect();
-            socket
-                .write_all(beginnings[number % beginnings.len()].as_bytes())
-                .expect("the server reads");
-            socket
-        })
-        .collect();
-    for _ in 0..5 {
-        assert_eq!(server.get("/health").status, 200);
-    }
-    for socket in half_open {
-        let said = until_closed(socket);
-        assert!(
-            said.is_empty() || said.starts_with("HTTP/1.1 408"),
-            "{said}"
-        );
-    }
-}
-
-#[test]
 fn a_client_that_takes_nothing_loses_its_answer() {
     let server = Server::start_with(home(), &[], &[("HEARTH_WRITE_TIMEOUT", "1s")]);
     for _ in 0..2_000 {
