@@ -6,6 +6,7 @@
 
 #![forbid(unsafe_code)]
 
+mod account_bodies;
 mod accounts;
 mod admission;
 mod answer;

@@ -16,10 +16,16 @@ const LONGEST: usize = 1024;
 #[allow(dead_code, reason = "describes what `read` takes")]
 pub enum Stop {
     /// One.
-    One(String),
-    /// Several.
-    Several(Vec<String>),
+    One(StopText),
+    /// Several, at most 16.
+    Several(Vec<StopText>),
 }
+
+/// A text that ends the generation, of at most 1024 bytes.
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(min_length = 1, max_length = 1024)]
+#[allow(dead_code, reason = "describes what `read` takes")]
+pub struct StopText(String);
 
 /// Reads `stop`: a text or several.
 pub fn read(fields: &Fields) -> Result<Vec<String>, FieldError> {

@@ -7,6 +7,9 @@ use super::store::{Key, now};
 use super::{Auth, AuthError};
 use crate::caller::{Caller, Means, Permission};
 
+/// The last second that RFC 3339 has a form for, the end of the year 9999, in Unix time.
+const LAST_WRITTEN: i64 = 253_402_300_799;
+
 /// What is asked of a new key.
 #[derive(Debug, Clone)]
 pub struct KeyRequest {
@@ -62,10 +65,10 @@ impl Auth {
             permissions: request.permissions,
             models,
             created_at,
-            // A time that the calendar does not reach is never.
+            // A time that cannot be written as others write it is never.
             expires_at: lifetime
                 .and_then(|lifetime| created_at.checked_add(lifetime))
-                .filter(|end| chrono::DateTime::from_timestamp(*end, 0).is_some()),
+                .filter(|end| *end <= LAST_WRITTEN),
             revoked_at: None,
         };
         self.store()?.add_key(&key, &hash_token(&secret)).await?;
@@ -176,11 +179,17 @@ mod tests {
             auth.identify(&ended).await,
             Err(AuthError::Invalid)
         ));
-        asked.lifetime = Some(Duration::MAX);
-        let (key, _) = auth
-            .create_key(&local, asked)
-            .await
-            .expect("the administrator");
-        assert_eq!(key.expires_at, None);
+        for beyond in [
+            Duration::MAX,
+            Duration::from_secs(396_730_395 * 3600),
+            Duration::from_secs(8_000 * 366 * 86_400),
+        ] {
+            asked.lifetime = Some(beyond);
+            let (key, _) = auth
+                .create_key(&local, asked.clone())
+                .await
+                .expect("the administrator");
+            assert_eq!(key.expires_at, None);
+        }
     }
 }

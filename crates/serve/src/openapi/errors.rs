@@ -7,13 +7,28 @@ use utoipa::openapi::{ContentBuilder, Ref, RefOr, Response, ResponseBuilder};
 
 use crate::problem::{Envelope, Kind};
 
-/// Every error that the dialect `E` can answer, by status.
+/// Every error that any endpoint of the dialect `E` can answer, by status.
 pub fn responses<E: Envelope>() -> BTreeMap<String, RefOr<Response>>
 where
     E::Body: ToSchema,
 {
+    described::<E>(|kind| kind != Kind::NotImplemented)
+}
+
+/// The error of endpoints that the dialect `E` describes and this version cannot serve, beside the others.
+pub fn not_implemented<E: Envelope>() -> BTreeMap<String, RefOr<Response>>
+where
+    E::Body: ToSchema,
+{
+    described::<E>(|kind| kind == Kind::NotImplemented)
+}
+
+fn described<E: Envelope>(is_wanted: impl Fn(Kind) -> bool) -> BTreeMap<String, RefOr<Response>>
+where
+    E::Body: ToSchema,
+{
     let mut codes: BTreeMap<u16, Vec<&str>> = BTreeMap::new();
-    for kind in Kind::ALL {
+    for kind in Kind::ALL.into_iter().filter(|kind| is_wanted(*kind)) {
         let words = codes.entry(E::status(kind).as_u16()).or_default();
         if !words.contains(&kind.code()) {
             words.push(kind.code());

@@ -15,7 +15,7 @@ use utoipa::openapi::security::{
     ApiKey, ApiKeyValue, HttpAuthScheme, HttpBuilder, SecurityRequirement, SecurityScheme,
 };
 
-pub use errors::responses;
+pub use errors::{not_implemented, responses};
 
 use crate::dialects::{framework, inferno, tursi, voice};
 use crate::route::{Access, Routes};
@@ -40,6 +40,8 @@ use crate::{health, metrics, probes};
         inferno::error::ErrorBody,
         tursi::error::ErrorBody,
         voice::error::ErrorBody,
+        tursi::generate::TextEvent,
+        tursi::generate::DoneEvent,
     )),
     paths(
         health::health,
@@ -126,20 +128,23 @@ use crate::{health, metrics, probes};
 )]
 struct Api;
 
-/// The description as JSON.
-pub fn text() -> &'static str {
-    static TEXT: LazyLock<String> = LazyLock::new(|| {
-        let document = document(&crate::router::routes());
-        document.to_json().unwrap_or_else(|error| {
-            tracing::error!(%error, "the description has no JSON form; this is a bug");
-            "{}".to_owned()
-        })
-    });
-    &TEXT
+/// The description as JSON, of a server that asks its callers who they are or does not.
+pub fn text(auth: bool) -> &'static str {
+    static OPEN: LazyLock<String> = LazyLock::new(|| json(false));
+    static GUARDED: LazyLock<String> = LazyLock::new(|| json(true));
+    if auth { &GUARDED } else { &OPEN }
 }
 
-/// The description, with what each route asks of its caller.
-pub fn document(routes: &Routes) -> utoipa::openapi::OpenApi {
+fn json(auth: bool) -> String {
+    let document = document(&crate::router::routes(), auth);
+    document.to_json().unwrap_or_else(|error| {
+        tracing::error!(%error, "the description has no JSON form; this is a bug");
+        "{}".to_owned()
+    })
+}
+
+/// The description, with what each route asks of its caller; none has to show a credential without `auth`.
+pub fn document(routes: &Routes, auth: bool) -> utoipa::openapi::OpenApi {
     let mut document = Api::openapi();
     let components = document.components.get_or_insert_default();
     let bearer = HttpBuilder::new()
@@ -155,13 +160,15 @@ pub fn document(routes: &Routes) -> utoipa::openapi::OpenApi {
             continue;
         };
         if route.access != Access::Open {
-            // Either of them; none where authentication is off.
             let none: [&str; 0] = [];
-            operation.security = Some(vec![
+            let mut either = vec![
                 SecurityRequirement::new("bearer", none),
                 SecurityRequirement::new("api_key", none),
-                SecurityRequirement::default(),
-            ]);
+            ];
+            if !auth {
+                either.push(SecurityRequirement::default());
+            }
+            operation.security = Some(either);
         }
     }
     document
@@ -190,7 +197,7 @@ mod tests {
             .map(|route| (route.path.to_owned(), route.method.to_string()))
             .collect();
         let mut described = BTreeSet::new();
-        for (path, item) in document(&routes).paths.paths {
+        for (path, item) in document(&routes, true).paths.paths {
             let methods = [
                 ("GET", item.get.is_some()),
                 ("POST", item.post.is_some()),
@@ -214,7 +221,7 @@ mod tests {
 
     #[test]
     fn operations_have_ids_of_their_own_and_references_lead_somewhere() {
-        let text: serde_json::Value = serde_json::from_str(text()).expect("JSON");
+        let text: serde_json::Value = serde_json::from_str(text(true)).expect("JSON");
         assert!(
             text["openapi"]
                 .as_str()

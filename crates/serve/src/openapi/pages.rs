@@ -7,6 +7,7 @@ use std::sync::LazyLock;
 
 use aide::redoc::Redoc;
 use aide::swagger::Swagger;
+use axum::extract::State;
 use axum::http::header::{CACHE_CONTROL, CONTENT_SECURITY_POLICY, CONTENT_TYPE};
 use axum::response::{IntoResponse, Response};
 use base64::Engine;
@@ -15,6 +16,7 @@ use sha2::{Digest, Sha256};
 
 use crate::family::Family;
 use crate::route::{Access, Routes};
+use crate::state::App;
 
 const TITLE: &str = "Hearth: the API";
 const DESCRIPTION: &str = "/openapi.json";
@@ -33,9 +35,9 @@ pub fn routes() -> Routes {
     get, path = "/openapi.json", tag = "documentation",
     responses((status = 200, description = "The description", body = Object, content_type = "application/json"))
 )]
-pub async fn document() -> Response {
+pub async fn document(State(app): State<App>) -> Response {
     let json = [(CONTENT_TYPE, "application/json")];
-    (json, super::text()).into_response()
+    (json, super::text(app.settings().auth)).into_response()
 }
 
 /// The description as a page to try things on.

@@ -5,6 +5,7 @@ use axum::extract::{Request, State};
 use serde_json::{Value, json};
 
 use super::error::{ApiError, Errors};
+use crate::account_bodies;
 use crate::accounts::{self, time};
 use crate::audit::Event;
 use crate::auth::{AuthError, Granted, is_username};
@@ -35,8 +36,8 @@ pub fn routes() -> Routes {
 /// Makes an account: a user's, or with the one-time token of the first start the administrator's.
 #[utoipa::path(
     post, path = "/auth/register", tag = "framework", operation_id = "auth_register",
-    request_body = Object,
-    responses((status = 200, description = "The account", body = Object), Errors)
+    request_body = account_bodies::Register,
+    responses((status = 200, description = "The account", body = account_bodies::Registered), Errors)
 )]
 pub async fn register(
     State(app): State<App>,
@@ -75,8 +76,8 @@ fn name_and_password(fields: &Fields) -> Result<(&str, &str), FieldError> {
 /// Begins a session.
 #[utoipa::path(
     post, path = "/auth/login", tag = "framework", operation_id = "auth_login",
-    request_body = Object,
-    responses((status = 200, description = "The tokens of a session", body = Object), Errors)
+    request_body = account_bodies::Login,
+    responses((status = 200, description = "The tokens of a session", body = account_bodies::Session), Errors)
 )]
 pub async fn login(
     State(app): State<App>,
@@ -96,8 +97,8 @@ pub async fn login(
 /// Goes on with a session.
 #[utoipa::path(
     post, path = "/auth/refresh", tag = "framework", operation_id = "auth_refresh",
-    request_body = Object,
-    responses((status = 200, description = "The next tokens of a session", body = Object), Errors)
+    request_body = account_bodies::Refresh,
+    responses((status = 200, description = "The next tokens of a session", body = account_bodies::Session), Errors)
 )]
 pub async fn refresh(
     State(app): State<App>,
@@ -132,7 +133,7 @@ fn session(granted: &Granted) -> Value {
 /// Ends the session of the caller's token.
 #[utoipa::path(
     post, path = "/auth/logout", tag = "framework", operation_id = "auth_logout",
-    responses((status = 200, description = "The token is no longer valid", body = Object), Errors)
+    responses((status = 200, description = "The token is no longer valid", body = account_bodies::Done), Errors)
 )]
 pub async fn logout(State(app): State<App>, caller: Caller) -> Result<Json<Value>, ApiError> {
     if !matches!(caller.means(), Means::Token { .. }) {
@@ -149,7 +150,7 @@ pub async fn logout(State(app): State<App>, caller: Caller) -> Result<Json<Value
 /// Shows the caller's account.
 #[utoipa::path(
     get, path = "/auth/profile", tag = "framework", operation_id = "auth_profile",
-    responses((status = 200, description = "The caller's account", body = Object), Errors)
+    responses((status = 200, description = "The caller's account", body = account_bodies::Profile), Errors)
 )]
 pub async fn profile(State(app): State<App>, caller: Caller) -> Result<Json<Value>, ApiError> {
     Ok(Json(accounts::profile(&app, &caller).await?.into()))
@@ -158,8 +159,8 @@ pub async fn profile(State(app): State<App>, caller: Caller) -> Result<Json<Valu
 /// Makes a key.
 #[utoipa::path(
     post, path = "/auth/generate-key", tag = "framework", operation_id = "auth_generate_key",
-    request_body = Object,
-    responses((status = 200, description = "The key, shown this once", body = Object), Errors)
+    request_body = account_bodies::NewKey,
+    responses((status = 200, description = "The key, shown this once", body = account_bodies::MadeKey), Errors)
 )]
 pub async fn generate_key(
     State(app): State<App>,

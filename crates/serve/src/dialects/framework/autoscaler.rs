@@ -255,7 +255,7 @@ async fn versioned(app: &App, caller: &Caller, query: Raw) -> Result<String, Pro
 #[utoipa::path(
     post, path = "/autoscaler/load", tag = "framework", operation_id = "autoscaler_load",
     params(
-        ("model_name" = String, Query, description = "The model", example = "ember"),
+        ("model_name" = String, Query, description = "The model", min_length = 1, example = "ember"),
         ("version" = Option<String>, Query, description = "Its version: v1"),
     ),
     responses((status = 200, description = "It is loaded", body = VersionChange), Errors)
@@ -283,7 +283,7 @@ pub async fn load(
 #[utoipa::path(
     delete, path = "/autoscaler/unload", tag = "framework", operation_id = "autoscaler_unload",
     params(
-        ("model_name" = String, Query, description = "The model", example = "ember"),
+        ("model_name" = String, Query, description = "The model", min_length = 1, example = "ember"),
         ("version" = Option<String>, Query, description = "Its version: v1"),
     ),
     responses((status = 200, description = "It is not loaded any more", body = VersionChange), Errors)
@@ -323,8 +323,8 @@ pub struct Scaled {
 #[utoipa::path(
     post, path = "/autoscaler/scale", tag = "framework", operation_id = "autoscaler_scale",
     params(
-        ("model_name" = String, Query, description = "The model", example = "ember"),
-        ("target_instances" = u32, Query, description = "How many instances", example = 3),
+        ("model_name" = String, Query, description = "The model", min_length = 1, example = "ember"),
+        ("target_instances" = u32, Query, description = "How many instances", maximum = 16, example = 3),
     ),
     responses((status = 200, description = "It has that many instances", body = Scaled), Errors)
 )]

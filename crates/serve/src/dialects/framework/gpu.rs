@@ -518,10 +518,21 @@ impl Report {
     }
 }
 
+/// How a report is written.
+#[derive(ToSchema)]
+#[schema(rename_all = "lowercase")]
+#[allow(dead_code, reason = "describes what is read elsewhere")]
+pub enum Format {
+    /// For programs.
+    Json,
+    /// For people.
+    Text,
+}
+
 /// Tells all of it together, as JSON or as text.
 #[utoipa::path(
     get, path = "/gpu/report", tag = "framework", operation_id = "gpu_report",
-    params(("format" = Option<String>, Query, description = "json or text; json unless told otherwise", example = "json")),
+    params(("format" = inline(Option<Format>), Query, description = "json unless told otherwise", example = "json")),
     responses(
         (status = 200, description = "The report", content(
             (Report = "application/json"),

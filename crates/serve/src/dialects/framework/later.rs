@@ -1,6 +1,6 @@
 //! Paths of this dialect that this version cannot serve: they say so, each with 501.
 
-use super::error::{ApiError, Errors};
+use super::error::{ApiError, Errors, Later};
 use crate::family::Family;
 use crate::problem::{Kind, Problem};
 use crate::route::{Access, Routes};
@@ -54,7 +54,7 @@ macro_rules! later {
     ($($(#[doc = $doc:literal])+ $name:ident: $method:ident $path:literal ($($params:tt)*) => $what:literal;)*) => {
         $(
             $(#[doc = $doc])+
-            #[utoipa::path($method, path = $path, tag = "framework", $($params)* responses(Errors))]
+            #[utoipa::path($method, path = $path, tag = "framework", $($params)* responses(Errors, Later))]
             pub async fn $name() -> ApiError {
                 later($what)
             }

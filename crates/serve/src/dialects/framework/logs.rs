@@ -9,6 +9,7 @@ use axum::response::{IntoResponse, Response};
 use serde_json::{Value, json};
 
 use super::error::{ApiError, Errors};
+use crate::account_bodies;
 use crate::audit::Event;
 use crate::caller::Caller;
 use crate::family::Family;
@@ -31,7 +32,7 @@ pub fn routes() -> Routes {
 /// Lists the files.
 #[utoipa::path(
     get, path = "/logs", tag = "framework", operation_id = "logs",
-    responses((status = 200, description = "The log files", body = Object), Errors)
+    responses((status = 200, description = "The log files", body = account_bodies::Logs), Errors)
 )]
 pub async fn index(State(app): State<App>) -> Result<Json<Value>, ApiError> {
     let logs = app.logs.clone().ok_or_else(no_logs)?;
@@ -72,7 +73,7 @@ pub async fn index(State(app): State<App>) -> Result<Json<Value>, ApiError> {
     get, path = "/logs/{log_file}", tag = "framework", operation_id = "log_file",
     params(
         ("log_file" = String, Path, description = "Its name", example = "server.log"),
-        ("lines" = Option<usize>, Query, description = "How many, 100 unless told otherwise"),
+        ("lines" = Option<u32>, Query, description = "How many, 100 unless told otherwise", minimum = 1, maximum = 100000),
         ("from_end" = Option<bool>, Query, description = "The last ones, unless told otherwise"),
     ),
     responses((status = 200, description = "Its lines", body = String, content_type = "text/plain"), Errors)
@@ -117,7 +118,7 @@ pub async fn show(
 #[utoipa::path(
     delete, path = "/logs/{log_file}", tag = "framework", operation_id = "log_clear",
     params(("log_file" = String, Path, description = "Its name", example = "server.log")),
-    responses((status = 200, description = "It is empty", body = Object), Errors)
+    responses((status = 200, description = "It is empty", body = account_bodies::Cleared), Errors)
 )]
 pub async fn clear(
     State(app): State<App>,

@@ -8,7 +8,7 @@ use hearth_runtime::{LoadRequest, ModelState};
 use serde::Serialize;
 use utoipa::ToSchema;
 
-use super::error::{ApiError, Errors};
+use super::error::{ApiError, Errors, Later};
 use super::query::{Params, Raw};
 use crate::caller::Caller;
 use crate::fields::FieldError;
@@ -18,6 +18,25 @@ use crate::state::App;
 use crate::waiting::allow;
 
 const ACTIONS: [&str; 6] = ["optimize", "retry", "delete", "verify", "pin", "unpin"];
+
+/// The same, as the description has them.
+#[derive(ToSchema)]
+#[schema(rename_all = "lowercase")]
+#[allow(dead_code, reason = "describes what is read elsewhere")]
+pub enum Action {
+    /// Load it.
+    Optimize,
+    /// Restart a failed download.
+    Retry,
+    /// Remove its files.
+    Delete,
+    /// Check its files.
+    Verify,
+    /// Keep it from being unloaded.
+    Pin,
+    /// Let it be unloaded again.
+    Unpin,
+}
 
 /// How long a model has to be idle before `POST /server/optimize` unloads it.
 const IDLE: Duration = Duration::from_secs(60);
@@ -46,10 +65,10 @@ pub struct Managed {
 #[utoipa::path(
     post, path = "/models/manage", tag = "framework", operation_id = "models_manage",
     params(
-        ("action" = String, Query, description = "optimize, retry, delete, verify, pin or unpin", example = "optimize"),
-        ("model_name" = String, Query, description = "The model", example = "ember"),
+        ("action" = inline(Action), Query, description = "What to do", example = "optimize"),
+        ("model_name" = String, Query, description = "The model", min_length = 1, example = "ember"),
     ),
-    responses((status = 200, description = "What became of it", body = Managed), Errors)
+    responses((status = 200, description = "What became of it", body = Managed), Errors, Later)
 )]
 pub async fn manage(
     State(app): State<App>,

@@ -7,6 +7,7 @@ use axum::http::StatusCode;
 use serde_json::{Value, json};
 
 use super::error::{ApiError, Errors};
+use crate::account_bodies;
 use crate::accounts;
 use crate::audit::Event;
 use crate::caller::{Caller, Permission};
@@ -28,8 +29,8 @@ pub fn routes() -> Routes {
 /// Makes a key, which is shown this once.
 #[utoipa::path(
     post, path = "/v1/auth/keys", tag = "inferno", operation_id = "auth_keys_create",
-    request_body = Object,
-    responses((status = 201, description = "The key, shown this once", body = Object), Errors)
+    request_body = account_bodies::NewKey,
+    responses((status = 201, description = "The key, shown this once", body = account_bodies::MadeKey), Errors)
 )]
 pub async fn create(
     State(app): State<App>,
@@ -45,7 +46,7 @@ pub async fn create(
 /// Lists the caller's keys; all there are for an administrator.
 #[utoipa::path(
     get, path = "/v1/auth/keys", tag = "inferno", operation_id = "auth_keys_list",
-    responses((status = 200, description = "The keys, without the keys themselves", body = Object), Errors)
+    responses((status = 200, description = "The keys, without the keys themselves", body = account_bodies::Keys), Errors)
 )]
 pub async fn list(State(app): State<App>, caller: Caller) -> Result<Json<Value>, ApiError> {
     let owner = (!caller.may(Permission::Admin)).then(|| caller.user_id());
@@ -58,7 +59,7 @@ pub async fn list(State(app): State<App>, caller: Caller) -> Result<Json<Value>,
 #[utoipa::path(
     delete, path = "/v1/auth/keys/{key_id}", tag = "inferno", operation_id = "auth_keys_revoke",
     params(("key_id" = String, Path, description = "Its id")),
-    responses((status = 200, description = "It is revoked", body = Object), Errors)
+    responses((status = 200, description = "It is revoked", body = account_bodies::Revoked), Errors)
 )]
 pub async fn revoke(
     State(app): State<App>,
@@ -81,7 +82,7 @@ pub async fn revoke(
 /// Shows who the caller is.
 #[utoipa::path(
     get, path = "/v1/auth/user", tag = "inferno", operation_id = "auth_user",
-    responses((status = 200, description = "Who the caller is", body = Object), Errors)
+    responses((status = 200, description = "Who the caller is", body = account_bodies::Identity), Errors)
 )]
 pub async fn user(State(app): State<App>, caller: Caller) -> Result<Json<Value>, ApiError> {
     let mut shown = accounts::profile(&app, &caller).await?;

@@ -33,9 +33,10 @@ const AT_WORK: usize = 32;
 #[allow(dead_code, reason = "describes what `read` takes")]
 pub struct BatchBody {
     /// The model.
-    #[schema(example = "ember")]
+    #[schema(min_length = 1, example = "ember")]
     model: String,
     /// The chats, each with an `id` and `messages`, and parameters of its own where it wants some.
+    #[schema(min_items = 1, max_items = 10000)]
     requests: Vec<BatchItem>,
     /// Tokens to generate at most for each.
     #[schema(default = 2048, minimum = 1, maximum = 32768, example = 50)]
@@ -48,9 +49,10 @@ pub struct BatchBody {
 #[allow(dead_code, reason = "describes what `read` takes")]
 pub struct BatchItem {
     /// What the answer is told by; no two are the same.
-    #[schema(example = "req1")]
+    #[schema(min_length = 1, example = "req1")]
     id: String,
     /// The conversation so far.
+    #[schema(min_items = 1)]
     messages: Vec<super::bodies::MessageBody>,
 }
 

@@ -14,7 +14,7 @@ use crate::stops::Stop;
 #[schema(as = inferno::ChatRequest)]
 pub struct ChatBody {
     /// The model.
-    #[schema(example = "ember")]
+    #[schema(min_length = 1, example = "ember")]
     pub model: String,
     /// The conversation so far, at least one message.
     #[schema(min_items = 1)]
@@ -83,14 +83,29 @@ pub struct ChatBody {
 #[derive(Debug, ToSchema)]
 #[schema(as = inferno::Message)]
 pub struct MessageBody {
-    /// `system`, `developer`, `user`, `assistant` or `tool`.
-    #[schema(example = "user")]
-    pub role: String,
+    /// Who says it.
+    pub role: Role,
     /// The text, or a list of parts of type `text`.
     #[schema(example = "Hello!")]
     pub content: Content,
     /// Who is speaking.
     pub name: Option<String>,
+}
+
+/// Who says a message.
+#[derive(Debug, ToSchema)]
+#[schema(as = inferno::Role, rename_all = "lowercase")]
+pub enum Role {
+    /// Whoever set the model up.
+    System,
+    /// The newer word for it.
+    Developer,
+    /// Whom the model answers.
+    User,
+    /// The model.
+    Assistant,
+    /// What the model called.
+    Tool,
 }
 
 /// A text, or its parts.
@@ -100,7 +115,7 @@ pub struct MessageBody {
 pub enum Content {
     /// The text.
     Text(String),
-    /// Its parts.
+    /// Its parts, at least one.
     Parts(Vec<Part>),
 }
 
@@ -108,11 +123,27 @@ pub enum Content {
 #[derive(Debug, Serialize, ToSchema)]
 #[schema(as = inferno::Part)]
 pub struct Part {
-    /// Always `text`.
-    #[schema(example = "text")]
-    pub r#type: String,
+    /// What it is.
+    pub r#type: PartType,
     /// The text.
     pub text: String,
+}
+
+/// What a part of a text is.
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = inferno::PartType, rename_all = "lowercase")]
+pub enum PartType {
+    /// Text; there are no others.
+    Text,
+}
+
+/// An event of a stream, without a name.
+#[derive(Debug, ToSchema)]
+#[schema(as = inferno::StreamEvent)]
+pub struct StreamEvent {
+    /// A part of the answer as JSON, with `choices` of what is new; or an error's envelope. After the last
+    /// part it is `[DONE]`.
+    pub data: String,
 }
 
 /// What a stream tells besides.
@@ -128,7 +159,7 @@ pub struct StreamOptions {
 #[schema(as = inferno::CompletionRequest)]
 pub struct CompletionBody {
     /// The model.
-    #[schema(example = "ember")]
+    #[schema(min_length = 1, example = "ember")]
     pub model: String,
     /// A text, texts, token ids, or lists of token ids.
     pub prompt: Prompt,
@@ -200,17 +231,28 @@ pub enum Prompt {
 #[schema(as = inferno::EmbeddingRequest)]
 pub struct EmbeddingBody {
     /// The model.
-    #[schema(example = "ember-embed")]
+    #[schema(min_length = 1, example = "ember-embed")]
     pub model: String,
     /// A text, texts, token ids, or lists of token ids.
     pub input: Prompt,
-    /// `float`, or `base64` for the bytes of little-endian f32.
-    #[schema(default = "float")]
-    pub encoding_format: Option<String>,
+    /// `float`, the default, or `base64` for the bytes of little-endian f32.
+    #[schema(inline)]
+    pub encoding_format: Option<EncodingFormat>,
     /// Numbers of each vector, at most the model's.
+    #[schema(minimum = 1)]
     pub dimensions: Option<u32>,
     /// A label for the caller's own use.
     pub user: Option<String>,
+}
+
+/// How vectors are written.
+#[derive(Debug, ToSchema)]
+#[schema(rename_all = "lowercase")]
+pub enum EncodingFormat {
+    /// As numbers.
+    Float,
+    /// As the bytes of little-endian f32, in base64.
+    Base64,
 }
 
 #[cfg(test)]

@@ -7,7 +7,7 @@ use axum::response::{IntoResponse, Response};
 use hearth_runtime::{ChatPrompt, Generation, Lease, TextService, TokenLogprobs};
 use serde_json::{Map, Value};
 
-use super::bodies::ChatBody;
+use super::bodies::{ChatBody, StreamEvent};
 use super::error::{ApiError, Errors};
 use super::logprobs::ChatLogprobs;
 use super::messages;
@@ -213,7 +213,7 @@ fn logprobs(fields: &Fields) -> Result<Option<usize>, FieldError> {
     responses(
         (status = 200, description = "What the model says", content(
             (Completion<ChatChoice> = "application/json"),
-            (String = "text/event-stream"),
+            (StreamEvent = "text/event-stream"),
         )),
         Errors
     )

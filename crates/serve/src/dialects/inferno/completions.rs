@@ -8,7 +8,7 @@ use axum::response::{IntoResponse, Response};
 use hearth_runtime::{Error, Generation, Lease, TextService, TokenLogprobs};
 use serde_json::Value;
 
-use super::bodies::CompletionBody;
+use super::bodies::{CompletionBody, StreamEvent};
 use super::error::{ApiError, Errors};
 use super::logprobs::{Offset, TextLogprobs};
 use super::params::{Endpoint, Fixed, LABELS, MOST_CHOICES, Params, token_ids};
@@ -167,7 +167,7 @@ struct Prepared {
     responses(
         (status = 200, description = "What follows the prompts", content(
             (Completion<TextChoice> = "application/json"),
-            (String = "text/event-stream"),
+            (StreamEvent = "text/event-stream"),
         )),
         Errors
     )

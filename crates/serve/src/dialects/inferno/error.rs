@@ -23,6 +23,15 @@ impl IntoResponses for Errors {
     }
 }
 
+/// What endpoints of this dialect that this version cannot serve answer besides.
+pub struct Later;
+
+impl IntoResponses for Later {
+    fn responses() -> BTreeMap<String, RefOr<Response>> {
+        openapi::not_implemented::<Inferno>()
+    }
+}
+
 /// An error.
 #[derive(Debug, Serialize, ToSchema)]
 #[schema(as = inferno::Error)]

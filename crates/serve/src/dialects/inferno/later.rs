@@ -1,6 +1,6 @@
 //! Paths of this dialect that this version cannot serve: they say so, with 501.
 
-use super::error::{ApiError, Errors};
+use super::error::{ApiError, Errors, Later};
 use crate::problem::{Kind, Problem};
 
 fn later() -> ApiError {
@@ -15,7 +15,7 @@ fn later() -> ApiError {
     path = "/v1/convert",
     tag = "inferno",
     operation_id = "convert",
-    responses(Errors)
+    responses(Errors, Later)
 )]
 pub async fn convert() -> ApiError {
     later()
@@ -25,7 +25,7 @@ pub async fn convert() -> ApiError {
 #[utoipa::path(
     get, path = "/v1/convert/{job_id}", tag = "inferno", operation_id = "convert_status",
     params(("job_id" = String, Path, description = "The conversion")),
-    responses(Errors)
+    responses(Errors, Later)
 )]
 pub async fn convert_status() -> ApiError {
     later()

@@ -30,10 +30,10 @@ use crate::waiting::{self, Begun, Step};
 #[schema(as = tursi::Generate)]
 pub struct Generate {
     /// The model.
-    #[schema(example = "ember")]
+    #[schema(min_length = 1, example = "ember")]
     model: String,
     /// The text to go on from.
-    #[schema(example = "Once upon a time")]
+    #[schema(min_length = 1, example = "Once upon a time")]
     prompt: String,
     /// Tokens to generate at most.
     #[schema(value_type = Option<usize>, default = 100, minimum = 1, maximum = 32768, example = 20)]
@@ -88,6 +88,31 @@ pub struct Generated {
     generation_time: String,
 }
 
+/// An event of a stream.
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = tursi::StreamEvent)]
+#[allow(dead_code, reason = "describes what is written elsewhere")]
+pub struct StreamEvent {
+    /// `text`, `done`, or `error`, which has the error envelope.
+    event: EventName,
+    /// A `TextEvent` or a `DoneEvent`, or the error envelope, as JSON.
+    #[schema(content_media_type = "application/json")]
+    data: String,
+}
+
+/// What an event tells.
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = tursi::EventName, rename_all = "lowercase")]
+#[allow(dead_code, reason = "describes what is written elsewhere")]
+pub enum EventName {
+    /// More text.
+    Text,
+    /// The end.
+    Done,
+    /// The end, of a stream that failed.
+    Error,
+}
+
 /// The data of a `text` event.
 #[derive(Debug, Serialize, ToSchema)]
 #[schema(as = tursi::TextEvent)]
@@ -122,7 +147,7 @@ pub struct DoneEvent {
     responses(
         (status = 200, description = "The text", content(
             (Generated = "application/json"),
-            (TextEvent = "text/event-stream"),
+            (StreamEvent = "text/event-stream"),
         )),
         Errors
     )

@@ -86,10 +86,10 @@ pub struct LoadOptions {
     #[schema(example = true)]
     quantize: Option<bool>,
     /// To how many bits: 8 or 4.
-    #[schema(example = 8, default = 8)]
+    #[schema(example = 8, default = 8, minimum = 4, maximum = 8, multiple_of = 4)]
     bits: Option<u8>,
-    /// When to quantize. Both words mean the same here: once, while loading.
-    #[schema(inline, default = "dynamic")]
+    /// When to quantize. Both words mean the same here: once, while loading. `dynamic` is the default.
+    #[schema(inline)]
     #[allow(dead_code, reason = "both mean the same")]
     mode: Option<Mode>,
 }

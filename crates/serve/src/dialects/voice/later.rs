@@ -1,6 +1,6 @@
 //! Paths of this dialect that take speech, which this version has not: they say so, with 501.
 
-use super::error::{ApiError, Errors};
+use super::error::{ApiError, Errors, Later};
 use crate::problem::{Kind, Problem};
 
 fn later() -> ApiError {
@@ -14,7 +14,7 @@ fn later() -> ApiError {
     path = "/generate",
     tag = "voice",
     operation_id = "voice_generate",
-    responses(Errors)
+    responses(Errors, Later)
 )]
 pub async fn generate() -> ApiError {
     later()
@@ -26,7 +26,7 @@ pub async fn generate() -> ApiError {
     path = "/chat",
     tag = "voice",
     operation_id = "voice_chat",
-    responses(Errors)
+    responses(Errors, Later)
 )]
 pub async fn chat() -> ApiError {
     later()
