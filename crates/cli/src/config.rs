@@ -1,6 +1,7 @@
 //! `hearth config`: the settings in force, and where each comes from.
 
 use std::io::Write;
+use std::path::Path;
 
 use anyhow::Result;
 use hearth_serve::settings::{MODEL_TABLE, Origin, TABLE};
@@ -64,6 +65,10 @@ pub fn run(args: Args) -> Result<()> {
         for setting in MODEL_TABLE {
             writeln!(out, "# {}: {}", setting.key, setting.doc.trim())?;
         }
+    }
+    let origin = loaded.upstreams_file.as_deref().unwrap_or(Path::new(""));
+    for upstream in &loaded.settings.upstreams {
+        write!(out, "\n[[upstream]]  # {}\n{upstream}", origin.display())?;
     }
     Ok(())
 }

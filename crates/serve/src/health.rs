@@ -11,6 +11,7 @@ use utoipa::ToSchema;
 
 use crate::dialects::framework::error::Errors;
 use crate::quantities::{duration, size, unix_seconds};
+use crate::settings::Service;
 use crate::state::App;
 
 /// How the server does.
@@ -137,9 +138,9 @@ pub struct Autoscaler {
 #[derive(Debug, Serialize, ToSchema)]
 #[schema(as = ApiStatus)]
 pub struct ApiStatus {
-    /// An OpenAI-compatible one.
+    /// Those of the kind openai.
     openai: &'static str,
-    /// A speech service.
+    /// Those of the kind baseten.
     baseten: &'static str,
 }
 
@@ -178,6 +179,10 @@ pub async fn health(State(app): State<App>) -> (StatusCode, Json<Health>) {
         Condition::Unhealthy => StatusCode::SERVICE_UNAVAILABLE,
         _ => StatusCode::OK,
     };
+    let (openai, baseten) = tokio::join!(
+        app.upstreams.status(Service::OpenAi),
+        app.upstreams.status(Service::Baseten),
+    );
     let uptime = app.started.elapsed();
     let engines: BTreeMap<String, LoadedModel> = app
         .runtime
@@ -208,10 +213,7 @@ pub async fn health(State(app): State<App>) -> (StatusCode, Json<Health>) {
         autoscaler: Autoscaler {
             healthy: checks.accepts,
         },
-        api_status: ApiStatus {
-            openai: "not_configured",
-            baseten: "not_configured",
-        },
+        api_status: ApiStatus { openai, baseten },
         system: Machine {
             cpu_usage: reading.cpu_percent,
             memory_usage: size(reading.memory_used),

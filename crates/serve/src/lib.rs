@@ -39,6 +39,7 @@ pub mod settings;
 mod state;
 mod stops;
 mod turns;
+mod upstream;
 mod waiting;
 mod watched;
 

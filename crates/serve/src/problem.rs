@@ -59,6 +59,8 @@ pub enum Kind {
     Deadline,
     /// The path is described, but this server cannot do it yet.
     NotImplemented,
+    /// A service that serves the model on another machine fails.
+    Upstream,
     /// A defect of the server or of a model's files.
     Internal,
 }
@@ -85,6 +87,7 @@ impl Kind {
                 S::SERVICE_UNAVAILABLE
             }
             Self::NotImplemented => S::NOT_IMPLEMENTED,
+            Self::Upstream => S::BAD_GATEWAY,
             Self::Internal => S::INTERNAL_SERVER_ERROR,
         }
     }
@@ -111,12 +114,13 @@ impl Kind {
             Self::InsufficientMemory => "insufficient_memory",
             Self::Deadline => "deadline_exceeded",
             Self::NotImplemented => "not_implemented",
+            Self::Upstream => "upstream_failed",
             Self::Internal => "internal_error",
         }
     }
 
     /// All kinds, in the order in which they are told.
-    pub const ALL: [Self; 20] = [
+    pub const ALL: [Self; 21] = [
         Self::Malformed,
         Self::Missing,
         Self::WrongType,
@@ -136,6 +140,7 @@ impl Kind {
         Self::InsufficientMemory,
         Self::Deadline,
         Self::NotImplemented,
+        Self::Upstream,
         Self::Internal,
     ];
 }

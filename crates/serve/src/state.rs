@@ -18,6 +18,7 @@ use crate::meter::Meter;
 use crate::metrics::Metrics;
 use crate::settings::Settings;
 use crate::turns::Turns;
+use crate::upstream::{Model, Upstreams};
 
 /// The server's state, cheap to clone.
 #[derive(Clone)]
@@ -27,6 +28,8 @@ pub struct App(Arc<Shared>);
 pub struct Shared {
     /// The models.
     pub runtime: Arc<Runtime>,
+    /// The services on other machines that serve models too.
+    pub upstreams: Upstreams,
     /// The accounts.
     pub auth: Auth,
     /// The record of who did what.
@@ -75,6 +78,7 @@ impl App {
         let (body, bodies) = (settings.body_limit.length(), settings.bodies_limit.length());
         Self(Arc::new(Shared {
             runtime,
+            upstreams: Upstreams::of(&settings),
             auth,
             audit,
             logs: LOGS.get().cloned(),
@@ -107,6 +111,17 @@ impl App {
         let held = self.settings.write();
         *held.unwrap_or_else(|poisoned| poisoned.into_inner()) = Arc::new(settings);
         outcome
+    }
+
+    /// The model called `name`, also as an alias, if a service on another machine serves it.
+    pub fn upstream_model(&self, name: &str) -> Option<&Model> {
+        let upstreams = &self.upstreams;
+        if upstreams.services().is_empty() {
+            return None;
+        }
+        upstreams
+            .find(name)
+            .or_else(|| upstreams.find(&self.runtime.resolve(name)))
     }
 
     /// The address that the server listens on, with the port that the system chose if it was asked to.

@@ -12,7 +12,7 @@ use hearth_runtime::{Ask, Lease, Runtime, TextService};
 
 use crate::caller::{Caller, Denied};
 use crate::metrics::Measure;
-use crate::problem::Problem;
+use crate::problem::{Kind, Problem};
 use crate::state::App;
 
 /// How long a stream waits for its model before it begins, so that what fails until then has a status of its own.
@@ -21,8 +21,22 @@ const HELD_BACK: Duration = Duration::from_secs(1);
 /// The time between comments that tell how far the model's load is.
 const BETWEEN_COMMENTS: Duration = Duration::from_secs(1);
 
+/// Refuses a model that the caller's credential does not name, and one that is not served here.
+pub fn allow(app: &App, caller: &Caller, model: &str) -> Result<(), Problem> {
+    permit(app, caller, model)?;
+    let Some(elsewhere) = app.upstream_model(model) else {
+        return Ok(());
+    };
+    let message = format!(
+        "the model '{model}' is served by the upstream service '{}'; this is for models of this server",
+        elsewhere.upstream.name()
+    );
+    let problem = Problem::new(Kind::Unsupported, message).at("model");
+    Err(problem.with("reason", "unsupported"))
+}
+
 /// Refuses a model that the caller's credential does not name, by its own name or as an alias.
-pub fn allow(app: &App, caller: &Caller, model: &str) -> Result<(), Denied> {
+pub fn permit(app: &App, caller: &Caller, model: &str) -> Result<(), Denied> {
     caller
         .check_model(model)
         .or_else(|denied| match app.runtime.resolve(model) {

@@ -5,6 +5,8 @@
 
 #![allow(dead_code, reason = "every test file uses a part of this")]
 
+pub mod service;
+
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::path::{Path, PathBuf};
@@ -211,9 +213,9 @@ impl Server {
             head += &format!("{name}: {value}\r\n");
         }
         head += "\r\n";
-        socket.write_all(head.as_bytes()).expect("the server reads");
-        // A body that is refused unread may meet a closed socket; the answer is there all the same.
-        let _ = socket.write_all(body);
+        // Head and body at once: an answer that does not wait for the body would be lost with a socket that
+        // is closed before the body has come. One that is refused unread may meet such a socket all the same.
+        let _ = socket.write_all(&[head.as_bytes(), body].concat());
         Answer::new(socket, method == "HEAD")
     }
 
@@ -297,7 +299,7 @@ pub fn hearth(home: &Path, arguments: &[&str], input: &str) -> (bool, String) {
 
 /// The address in a line of the log.
 fn address_in(line: &str) -> Option<SocketAddr> {
-    let (_, rest) = line.split_once("http://")?;
+    let (_, rest) = line.split_once("http://").or(line.split_once("https://"))?;
     let end = rest.find(|letter: char| !letter.is_ascii_digit() && letter != '.' && letter != ':');
     rest[..end.unwrap_or(rest.len())].parse().ok()
 }

@@ -12,6 +12,7 @@ use super::{Labels, Series};
 use crate::dialects::inferno::error::Errors;
 use crate::meter::Reading;
 use crate::state::App;
+use crate::upstream::{Figures, Upstream};
 
 /// Tells all measurements, in the text format of Prometheus.
 #[utoipa::path(
@@ -32,6 +33,7 @@ fn render(app: &App, reading: &Reading) -> String {
     requests(&mut page, app);
     engines(&mut page, app);
     models(&mut page, app);
+    upstreams(&mut page, app);
     server(&mut page, app);
     machine(&mut page, reading);
     page.text
@@ -329,6 +331,49 @@ fn server(page: &mut Page, app: &App) {
         &[],
         app.started.elapsed().as_secs_f64(),
     );
+}
+
+/// The services on other machines that serve models too.
+fn upstreams(page: &mut Page, app: &App) {
+    type Pick = fn(&Figures) -> u64;
+    let counters: [(&str, &str, Pick); 4] = [
+        (
+            "hearth_upstream_requests_total",
+            "Requests to services on other machines, those that were made again included",
+            |figures| figures.requests,
+        ),
+        (
+            "hearth_upstream_retries_total",
+            "Requests to services on other machines that were made again",
+            |figures| figures.retries,
+        ),
+        (
+            "hearth_upstream_failures_total",
+            "Requests that services on other machines failed to answer",
+            |figures| figures.failures,
+        ),
+        (
+            "hearth_upstream_tokens_total",
+            "Tokens in and out that services on other machines told of",
+            |figures| figures.tokens,
+        ),
+    ];
+    let labels = |upstream: &Upstream| [("upstream", upstream.name().to_owned())];
+    for (name, help, pick) in counters {
+        page.head(name, "counter", help);
+        for upstream in app.upstreams.services() {
+            page.sample(name, &labels(upstream), pick(&upstream.figures()));
+        }
+    }
+    let name = "hearth_upstream_open";
+    page.head(
+        name,
+        "gauge",
+        "1 while a service is left alone because it failed repeatedly",
+    );
+    for upstream in app.upstreams.services() {
+        page.sample(name, &labels(upstream), u8::from(!upstream.is_trusted()));
+    }
 }
 
 /// The machine and this process.

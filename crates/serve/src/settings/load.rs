@@ -11,6 +11,7 @@ use serde_json::Value as Json;
 
 use super::models::{self, MODEL_TABLE};
 use super::table::{self, Setting, Settings, TABLE};
+use super::upstream::{self, Fault};
 use super::value::Raw;
 
 /// Where settings are looked for.
@@ -92,6 +93,33 @@ pub enum ConfigError {
         /// What it takes.
         expected: &'static str,
     },
+    /// An entry `[[upstream]]` is not as expected. The value itself is not told, as above.
+    #[error("{}: {place} takes {expected}", .path.display())]
+    Upstream {
+        /// The file.
+        path: PathBuf,
+        /// The entry and its field.
+        place: String,
+        /// What it takes.
+        expected: String,
+    },
+}
+
+impl ConfigError {
+    fn upstream(path: &Path, fault: Fault) -> Self {
+        match fault {
+            Fault::Unknown(name, nearest) => Self::Unknown {
+                place: path.display().to_string(),
+                name,
+                suggestion: nearest.map(str::to_owned),
+            },
+            Fault::Invalid(place, expected) => Self::Upstream {
+                path: path.to_owned(),
+                place,
+                expected,
+            },
+        }
+    }
 }
 
 fn suggest(suggestion: &Option<String>) -> String {
@@ -108,10 +136,15 @@ pub struct Loaded {
     origins: BTreeMap<&'static str, Origin>,
     /// Where `models.json` was found, which lists the models that can be fetched.
     pub models_json: Option<PathBuf>,
+    /// The file with the entries `[[upstream]]`, where there are any.
+    pub upstreams_file: Option<PathBuf>,
 }
 
 /// What the tables of single models begin with.
 const MODELS: &str = "models.";
+
+/// The key of the services on other machines.
+const UPSTREAM: &str = "upstream";
 
 /// Variables of ours that are no settings: they hold before there are any.
 const NO_SETTINGS: [&str; 4] = ["HEARTH_HOME", "HEARTH_LOG", "HEARTH_CPU", "HEARTH_CONFIG"];
@@ -168,6 +201,13 @@ impl Loaded {
         };
         for (name, value) in members {
             let key = join(key, name);
+            if prefix.is_empty() && key == UPSTREAM {
+                let entries = upstream::read(value);
+                self.settings.upstreams =
+                    entries.map_err(|fault| ConfigError::upstream(path, fault))?;
+                self.upstreams_file = Some(path.to_owned());
+                continue;
+            }
             // `auth.yaml` is about authentication, so its keys need not say so.
             let full = [key.clone(), join(prefix, &key)];
             if let Some(setting) = full.iter().find_map(|key| table::find(key)) {
@@ -197,6 +237,7 @@ impl Loaded {
                         .copied()
                         .chain([short.filter(|_| !prefix.is_empty()).unwrap_or(setting.key)])
                 });
+                let keys = keys.chain([UPSTREAM]);
                 return Err(ConfigError::Unknown {
                     place: path.display().to_string(),
                     suggestion: table::nearest(&key, keys).map(str::to_owned),
@@ -277,10 +318,20 @@ impl Sources {
     /// # Errors
     /// The first thing that is wrong, with its place.
     pub fn load(&self) -> Result<Loaded, ConfigError> {
+        let mut loaded = self.load_all()?;
+        if let Some(path) = &loaded.upstreams_file {
+            upstream::complete(&mut loaded.settings)
+                .map_err(|fault| ConfigError::upstream(path, fault))?;
+        }
+        Ok(loaded)
+    }
+
+    fn load_all(&self) -> Result<Loaded, ConfigError> {
         let mut loaded = Loaded {
             settings: Settings::default(),
             origins: BTreeMap::new(),
             models_json: self.look("models.json"),
+            upstreams_file: None,
         };
         for (name, prefix) in [("inferno.toml", ""), ("config.yaml", "")] {
             if let Some(path) = self.look(name) {
@@ -639,6 +690,26 @@ mod tests {
                 &["DEVICE", "engine.device", "auto or cpu"],
             ),
             (".env", "HEARTH_BATCH_SIZE=4\n", &["HEARTH_BATCH_SIZE"]),
+            (
+                "hearth.toml",
+                "[[upstream]]\nname = 'far'\nbase_url = 'http://far.example'\n",
+                &["upstream[0].base_url", "https"],
+            ),
+            (
+                "hearth.toml",
+                "[[upstream]]\nname = 'far'\nbase_urls = ''\n",
+                &["upstream[0].base_urls", "'base_url'"],
+            ),
+            (
+                "hearth.toml",
+                "[[upstream]]\nname = 'far'\nbase_url = 'https://far.example'\n",
+                &["upstream[0].models", "at least one"],
+            ),
+            (
+                "hearth.toml",
+                "[[upstreams]]\nname = 'far'\n",
+                &["'upstream'"],
+            ),
             (".env", "nonsense\n", &["line 1"]),
         ] {
             let (_folder, sources) = sources(&[(name, text)]);
@@ -719,6 +790,19 @@ mod tests {
                 assert!(error.contains(word), "{text:?}: {error}");
             }
         }
+    }
+
+    #[test]
+    fn a_service_elsewhere_is_told_its_model_by_the_environment() {
+        let entry =
+            "[[upstream]]\nname = 'far'\nservice = 'baseten'\nbase_url = 'https://far.example'\n";
+        let variables = "MODEL_ID=voice\nBASETEN_API_KEY=bk-1\n";
+        let (_folder, sources) = sources(&[("hearth.toml", entry), (".env", variables)]);
+        let settings = sources.load().expect("all is well").settings;
+        let models: Vec<&String> = settings.upstreams[0].models.keys().collect();
+        assert_eq!(models, ["voice"]);
+        let key = settings.baseten_key.as_ref().map(|key| key.expose());
+        assert_eq!(key, Some("bk-1"));
     }
 
     #[test]

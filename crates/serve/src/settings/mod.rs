@@ -4,12 +4,14 @@ mod load;
 mod models;
 mod secret;
 mod table;
+mod upstream;
 mod value;
 
 pub use load::{ConfigError, Loaded, Origin, Sources};
 pub use models::{MODEL_TABLE, ModelChoices, ModelSetting, Models};
 pub use secret::Secret;
 pub use table::{Setting, Settings, TABLE};
+pub use upstream::{Service, Upstream};
 pub use value::{Bytes, CacheType, Device, LogLevel, Names, Priority, Raw, Value, read_duration};
 
 use crate::limits::Rules;
@@ -44,6 +46,9 @@ impl Settings {
         }
         if self.models != new.models {
             kept.push("models");
+        }
+        if self.upstreams != new.upstreams {
+            kept.push("upstream");
         }
         (changed, kept)
     }

@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use hearth_runtime::{EngineConfig, KeepAlive, ModelSettings, Quantize, RuntimeConfig, Strategy};
 
+use super::upstream::Upstream;
 use super::value::{Bytes, CacheType, Device, LogLevel, Names, Priority, Raw, Value};
 use super::{Models, Secret};
 
@@ -48,11 +49,14 @@ macro_rules! settings {
             $($(#[doc = $doc])+ pub $name: $type,)+
             /// Settings of single models.
             pub models: Models,
+            /// The services on other machines that serve models too, which are no row of the table: the entries
+            /// `[[upstream]]` of a file.
+            pub upstreams: Vec<Upstream>,
         }
 
         impl Default for Settings {
             fn default() -> Self {
-                Self { $($name: $default,)+ models: Models::default() }
+                Self { $($name: $default,)+ models: Models::default(), upstreams: Vec::new() }
             }
         }
 
@@ -210,6 +214,13 @@ settings! {
     max_sequences: usize = EngineConfig::default().max_sequences, "engine.max_sequences", env ["HEARTH_MAX_SEQUENCES", "BATCH_SIZE"] => "max-sequences";
     /// What models run on: auto or cpu, which are the same so far.
     device: Device = Device::Auto, "engine.device", env ["HEARTH_DEVICE", "DEVICE"];
+
+    /// The key for upstream services of the kind openai, where neither a request nor their entry brings one.
+    openai_key: Option<Secret> = None, "services.openai_key", env ["HEARTH_OPENAI_API_KEY", "OPENAI_API_KEY"] + live;
+    /// The key for upstream services of the kind baseten, where neither a request nor their entry brings one.
+    baseten_key: Option<Secret> = None, "services.baseten_key", env ["HEARTH_BASETEN_API_KEY", "BASETEN_API_KEY"] + live;
+    /// The model that is asked of an upstream service of the kind baseten whose entry names none.
+    upstream_model: Option<String> = None, "services.model_id", env ["HEARTH_MODEL_ID", "MODEL_ID"];
 }
 
 /// The setting at `key`, by its first place or another.

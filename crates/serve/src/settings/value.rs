@@ -385,6 +385,8 @@ macro_rules! words {
     };
 }
 
+pub(super) use words;
+
 words!(
     /// From which level up log lines are kept.
     LogLevel, "DEBUG, INFO, WARNING or ERROR",

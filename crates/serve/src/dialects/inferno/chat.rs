@@ -12,6 +12,7 @@ use super::error::{ApiError, Errors};
 use super::logprobs::ChatLogprobs;
 use super::messages;
 use super::params::{Endpoint, Fixed, LABELS, Params};
+use super::remote::{self, Admitted, KeyHeaders, Keys};
 use super::stream::{Streamed, Wording};
 use super::types::{ChatChoice, ChatDelta, Completion, Delta, Head, Message, Usage};
 use crate::answer::{Answer, before};
@@ -210,6 +211,7 @@ fn logprobs(fields: &Fields) -> Result<Option<usize>, FieldError> {
     request_body(content = ChatBody, example = json!({
         "model": "ember", "messages": [{"role": "user", "content": "Hello!"}], "max_tokens": 50
     })),
+    params(KeyHeaders),
     responses(
         (status = 200, description = "What the model says", content(
             (Completion<ChatChoice> = "application/json"),
@@ -222,9 +224,21 @@ pub async fn create(
     State(app): State<App>,
     caller: Caller,
     measure: Measure,
+    keys: Keys,
     request: Request,
 ) -> Result<Response, ApiError> {
     let (ticket, fields) = admit(&app, request).await?;
+    if let Some(model) = remote::model(&app, &fields) {
+        let request = Admitted {
+            app: &app,
+            caller: &caller,
+            measure: &measure,
+            ticket,
+            keys,
+            fields,
+        };
+        return Ok(remote::pass_on(request, model, "/chat/completions").await?);
+    }
     let request = ChatRequest::read(fields)?;
     let (model, entered) = (request.model.clone(), ticket.entered());
     if request.params.stream {

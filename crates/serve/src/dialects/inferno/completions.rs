@@ -12,6 +12,7 @@ use super::bodies::{CompletionBody, StreamEvent};
 use super::error::{ApiError, Errors};
 use super::logprobs::{Offset, TextLogprobs};
 use super::params::{Endpoint, Fixed, LABELS, MOST_CHOICES, Params, token_ids};
+use super::remote::{self, Admitted, KeyHeaders, Keys};
 use super::stream::{Streamed, Wording};
 use super::types::{Completion, Head, TextChoice, Usage};
 use crate::answer::{Answer, before};
@@ -164,6 +165,7 @@ struct Prepared {
     request_body(content = CompletionBody, example = json!({
         "model": "ember", "prompt": "The future of AI is", "max_tokens": 50, "temperature": 0.8
     })),
+    params(KeyHeaders),
     responses(
         (status = 200, description = "What follows the prompts", content(
             (Completion<TextChoice> = "application/json"),
@@ -176,9 +178,21 @@ pub async fn create(
     State(app): State<App>,
     caller: Caller,
     measure: Measure,
+    keys: Keys,
     request: Request,
 ) -> Result<Response, ApiError> {
     let (ticket, fields) = admit(&app, request).await?;
+    if let Some(model) = remote::model(&app, &fields) {
+        let request = Admitted {
+            app: &app,
+            caller: &caller,
+            measure: &measure,
+            ticket,
+            keys,
+            fields,
+        };
+        return Ok(remote::pass_on(request, model, "/completions").await?);
+    }
     let request = CompletionRequest::read(fields)?;
     let (model, entered) = (request.model.clone(), ticket.entered());
     let head = Head::new("cmpl-", "text_completion", model);

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use axum::Json;
 use axum::extract::{Request, State};
+use axum::response::{IntoResponse, Response};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use hearth_runtime::{Ask, KeepAlive};
@@ -14,6 +15,7 @@ use utoipa::ToSchema;
 use super::bodies::EmbeddingBody;
 use super::error::{ApiError, Errors};
 use super::params::{Fixed, LABELS, keep_alive, token_ids};
+use super::remote::{self, Admitted, KeyHeaders, Keys};
 use crate::answer::before;
 use crate::caller::Caller;
 use crate::extract::admit;
@@ -171,15 +173,28 @@ pub struct EmbeddingUsage {
     request_body(content = EmbeddingBody, example = json!({
         "model": "ember-embed", "input": ["Hello world", "How are you?"]
     })),
+    params(KeyHeaders),
     responses((status = 200, description = "A vector for each", body = EmbeddingList), Errors)
 )]
 pub async fn create(
     State(app): State<App>,
     caller: Caller,
     measure: Measure,
+    keys: Keys,
     request: Request,
-) -> Result<Json<EmbeddingList>, ApiError> {
+) -> Result<Response, ApiError> {
     let (ticket, fields) = admit(&app, request).await?;
+    if let Some(model) = remote::model(&app, &fields) {
+        let request = Admitted {
+            app: &app,
+            caller: &caller,
+            measure: &measure,
+            ticket,
+            keys,
+            fields,
+        };
+        return Ok(remote::pass_on(request, model, "/embeddings").await?);
+    }
     let EmbeddingRequest {
         model,
         inputs,
@@ -230,7 +245,8 @@ pub async fn create(
         data: data.collect(),
         model,
         usage,
-    }))
+    })
+    .into_response())
 }
 
 /// The first `dimensions` values, scaled to length 1, as models that are trained for it want; a vector

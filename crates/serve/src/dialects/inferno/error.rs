@@ -81,6 +81,7 @@ fn class(kind: Kind) -> &'static str {
         | Kind::InsufficientMemory
         | Kind::Deadline
         | Kind::NotImplemented
+        | Kind::Upstream
         | Kind::Internal => "server_error",
     }
 }
@@ -153,6 +154,7 @@ mod tests {
             (Kind::Loading, 503, SERVER, "loading"),
             (Kind::Deadline, 503, SERVER, "deadline_exceeded"),
             (Kind::NotImplemented, 501, SERVER, "not_implemented"),
+            (Kind::Upstream, 502, SERVER, "upstream_failed"),
             (Kind::Internal, 500, SERVER, "internal_error"),
         ] {
             let error = ApiError::from(Problem::new(kind, "what happened")).envelope();

@@ -13,6 +13,7 @@ mod logprobs;
 mod messages;
 pub mod models;
 mod params;
+mod remote;
 pub mod residency;
 pub mod socket;
 mod stream;

@@ -20,9 +20,9 @@ pub struct Model {
     /// Always `model`.
     #[schema(example = "model")]
     object: &'static str,
-    /// When its file was last changed, as Unix time in seconds.
+    /// When its file was last changed, as Unix time in seconds; 0 where another service serves it.
     created: u64,
-    /// `hearth` for built-in models, `local` for files of this machine.
+    /// `hearth` for built-in models, `local` for files of this machine, the name of the service that serves it.
     owned_by: String,
     /// Empty.
     #[schema(value_type = Vec<Object>)]
@@ -58,17 +58,35 @@ impl From<ModelEntry> for Model {
     }
 }
 
+impl Model {
+    /// A model that another service serves.
+    fn elsewhere(id: &str, model: &crate::upstream::Model) -> Self {
+        Self {
+            id: id.to_owned(),
+            object: "model",
+            created: 0,
+            owned_by: model.upstream.name().to_owned(),
+            permission: [],
+            root: model.name.clone(),
+            parent: None,
+        }
+    }
+}
+
 /// Lists every model of every kind, loaded or not.
 #[utoipa::path(
     get, path = "/v1/models", tag = "inferno", operation_id = "inferno_models",
     responses((status = 200, description = "All installed models", body = ModelList), Errors)
 )]
 pub async fn list(State(app): State<App>) -> Result<Json<ModelList>, ApiError> {
-    let models = app.runtime.models().await?;
-    let data = models.into_iter().map(Model::from).collect();
+    let models = app.runtime.models().await?.into_iter();
+    // Where a name is in both, a request for it goes to the service.
+    let here = models.filter(|entry| app.upstreams.find(&entry.name).is_none());
+    let elsewhere = app.upstreams.models();
+    let elsewhere = elsewhere.map(|(name, model)| Model::elsewhere(name, model));
     Ok(Json(ModelList {
         object: "list",
-        data,
+        data: here.map(Model::from).chain(elsewhere).collect(),
     }))
 }
 
@@ -83,5 +101,8 @@ pub async fn show(
     name: Result<Path<String>, PathRejection>,
 ) -> Result<Json<Model>, ApiError> {
     let Path(name) = name?;
-    Ok(Json(app.runtime.model(&name).await?.into()))
+    match app.upstreams.find(&name) {
+        Some(model) => Ok(Json(Model::elsewhere(&name, model))),
+        None => Ok(Json(app.runtime.model(&name).await?.into())),
+    }
 }

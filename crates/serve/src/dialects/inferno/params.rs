@@ -21,7 +21,7 @@ const MOST_BIASES: usize = 4096;
 /// Most candidates for one prompt.
 pub const MOST_CHOICES: usize = 16;
 /// Longest deadline that a request can set, in seconds: a day.
-const LONGEST_TIMEOUT: f64 = 86_400.0;
+pub const LONGEST_TIMEOUT: f64 = 86_400.0;
 
 /// A field of OpenAI's that changes nothing here, so that only the values that ask for nothing are taken.
 pub struct Fixed {

@@ -72,6 +72,7 @@ fn code(kind: Kind) -> &'static str {
         Kind::Overloaded | Kind::Loading | Kind::InsufficientMemory => "OVERLOADED",
         Kind::Deadline => "TIMEOUT",
         Kind::NotImplemented => "NOT_IMPLEMENTED",
+        Kind::Upstream => "UPSTREAM_FAILED",
         Kind::Internal => "INTERNAL_ERROR",
     }
 }

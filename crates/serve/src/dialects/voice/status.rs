@@ -7,6 +7,7 @@ use utoipa::ToSchema;
 
 use super::error::Errors;
 use crate::quantities::{percent, size};
+use crate::settings::Service;
 use crate::state::App;
 
 /// The server's state.
@@ -31,20 +32,27 @@ pub struct Status {
 #[derive(Debug, Serialize, ToSchema)]
 #[schema(as = voice::ApiUsage)]
 pub struct ApiUsage {
-    /// Of an OpenAI-compatible one.
+    /// Of those of the kind openai.
     openai: Usage,
-    /// Of a speech service.
+    /// Of those of the kind baseten.
     baseten: Usage,
 }
 
-/// What was asked of one upstream service.
-#[derive(Debug, Default, Serialize, ToSchema)]
+/// What was asked of the upstream services of a kind.
+#[derive(Debug, Serialize, ToSchema)]
 #[schema(as = voice::UpstreamUsage)]
 pub struct Usage {
-    /// Requests.
+    /// Requests, those that were made again included.
     requests: u64,
-    /// Tokens, in and out.
+    /// Tokens, in and out, as far as the services told of them.
     tokens: u64,
+}
+
+impl Usage {
+    fn of(app: &App, kind: Service) -> Self {
+        let (requests, tokens) = app.upstreams.usage(kind);
+        Self { requests, tokens }
+    }
 }
 
 /// Tells how the server does.
@@ -60,8 +68,8 @@ pub async fn show(State(app): State<App>) -> Json<Status> {
         memory_usage: size(reading.memory_used),
         cpu_usage: percent(f64::from(reading.cpu_percent) / 100.0),
         api_usage: ApiUsage {
-            openai: Usage::default(),
-            baseten: Usage::default(),
+            openai: Usage::of(&app, Service::OpenAi),
+            baseten: Usage::of(&app, Service::Baseten),
         },
     })
 }

@@ -1,0 +1,123 @@
+//! Models that other services serve over OpenAI's API: which there are, and calls to them.
+//!
+//! A call passes the circuit breaker and the limits that the server keeps towards the service, is made again
+//! where that is safe, and its answer goes through as it comes.
+
+mod allowance;
+mod answer;
+mod breaker;
+mod call;
+mod client;
+mod error;
+mod events;
+mod retry;
+mod service;
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Instant;
+
+use futures_util::future::join_all;
+
+pub use answer::Answer;
+pub use call::Ask;
+pub use error::UpstreamError;
+pub use events::{Events, Part, Told, Usage};
+pub use service::{Figures, Upstream};
+
+use crate::settings::{Service, Settings};
+use client::Client;
+
+/// Where the time comes from.
+pub type Clock = Arc<dyn Fn() -> Instant + Send + Sync>;
+
+/// The services, and the models that they serve.
+#[derive(Default)]
+pub struct Upstreams {
+    services: Vec<Arc<Upstream>>,
+    models: BTreeMap<String, Model>,
+}
+
+/// A model that a service serves.
+#[derive(Clone)]
+pub struct Model {
+    /// The service.
+    pub upstream: Arc<Upstream>,
+    /// The service's name for it.
+    pub name: String,
+}
+
+impl Upstreams {
+    /// The services of `settings`.
+    pub fn of(settings: &Settings) -> Self {
+        Self::with_clock(settings, Arc::new(Instant::now))
+    }
+
+    fn with_clock(settings: &Settings, clock: Clock) -> Self {
+        let mut upstreams = Self::default();
+        if settings.upstreams.is_empty() {
+            return upstreams;
+        }
+        let client = match Client::new() {
+            Ok(client) => client,
+            Err(error) => {
+                tracing::error!(%error, "no upstream service can be used; this is a bug");
+                return upstreams;
+            }
+        };
+        for entry in &settings.upstreams {
+            let upstream = Arc::new(Upstream::new(entry, client.clone(), Arc::clone(&clock)));
+            upstreams.services.push(Arc::clone(&upstream));
+            for (name, theirs) in &entry.models {
+                let model = Model {
+                    upstream: Arc::clone(&upstream),
+                    name: theirs.clone(),
+                };
+                upstreams.models.insert(name.clone(), model);
+            }
+        }
+        upstreams
+    }
+
+    /// The model that requests here call `name`.
+    pub fn find(&self, name: &str) -> Option<&Model> {
+        self.models.get(name)
+    }
+
+    /// The models by the names that requests here use.
+    pub fn models(&self) -> impl Iterator<Item = (&String, &Model)> {
+        self.models.iter()
+    }
+
+    /// The services.
+    pub fn services(&self) -> &[Arc<Upstream>] {
+        &self.services
+    }
+
+    /// `connected` where every service of this kind answers, else `disconnected`; `not_configured` where
+    /// there is none.
+    pub async fn status(&self, kind: Service) -> &'static str {
+        let ours = self.services.iter().filter(|own| own.kind() == kind);
+        let answers = join_all(ours.map(|upstream| upstream.answers())).await;
+        match (
+            answers.is_empty(),
+            answers.into_iter().all(|answers| answers),
+        ) {
+            (true, _) => "not_configured",
+            (false, true) => "connected",
+            (false, false) => "disconnected",
+        }
+    }
+
+    /// What was asked of the services of this kind: requests, and the tokens that they told of.
+    pub fn usage(&self, kind: Service) -> (u64, u64) {
+        let ours = self.services.iter().filter(|own| own.kind() == kind);
+        ours.map(|upstream| upstream.figures())
+            .fold((0, 0), |(requests, tokens), figures| {
+                (requests + figures.requests, tokens + figures.tokens)
+            })
+    }
+}
+
+#[cfg(test)]
+mod tests;
