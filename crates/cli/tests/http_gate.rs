@@ -289,6 +289,84 @@ fn the_record_is_whole_until_somebody_changes_it() {
 }
 
 #[test]
+fn changes_to_models_are_recorded_whatever_their_dialect() {
+    let server = Server::start(&[]);
+    let mut expected = Vec::new();
+    for (method, path, action, model, outcome) in [
+        ("POST", "/v1/models/ember/load", "load", Some("ember"), "ok"),
+        (
+            "POST",
+            "/models/manage?action=pin&model_name=ember",
+            "pin",
+            Some("ember"),
+            "ok",
+        ),
+        (
+            "POST",
+            "/autoscaler/scale?model_name=ember&target_instances=1",
+            "scale",
+            Some("ember"),
+            "ok",
+        ),
+        // It is pinned.
+        (
+            "DELETE",
+            "/autoscaler/unload?model_name=ember",
+            "unload",
+            Some("ember"),
+            "refused",
+        ),
+        (
+            "POST",
+            "/api/v1/models/ember/load",
+            "load",
+            Some("ember"),
+            "ok",
+        ),
+        (
+            "POST",
+            "/api/v1/models/no%2Fsuch/unload",
+            "unload",
+            Some("no/such"),
+            "refused",
+        ),
+        (
+            "POST",
+            "/models/manage?action=levitate&model_name=ember",
+            "levitate",
+            Some("ember"),
+            "refused",
+        ),
+        ("POST", "/models/download", "download", None, "failed"),
+        ("POST", "/server/optimize", "optimize", None, "ok"),
+    ] {
+        let reply = server.send(method, path, &[], b"");
+        expected.push(json!({
+            "action": action, "model": model, "outcome": outcome, "status": reply.status, "username": "local",
+        }));
+    }
+    server.get("/v1/models/ember/status");
+    let record = std::fs::read_to_string(server.home().join("audit/audit-000000000001.jsonl"));
+    let record = record.expect("the record");
+    let lines = record
+        .lines()
+        .map(|line| serde_json::from_str(line).expect("JSON"));
+    let changes: Vec<Value> = lines
+        .filter(|line: &Value| line["event"] == "model")
+        .map(|line| {
+            let of = |name: &str| line[name].clone();
+            json!({
+                "action": of("action"), "model": of("model"), "outcome": of("outcome"),
+                "status": of("status"), "username": of("username"),
+            })
+        })
+        .collect();
+    assert_eq!(changes, expected);
+    let (whole, text) = hearth(server.home(), &["audit", "verify"], "");
+    assert!(whole, "{text}");
+}
+
+#[test]
 fn prompts_are_recorded_when_asked_for() {
     let server = Server::start_with(home(), &[], &[("HEARTH_AUDIT_PROMPTS", "true")]);
     server.ok(

@@ -1,4 +1,5 @@
-//! What stands before each route: the credential that it takes, and the measure of the request.
+//! What stands before each route: the credential that it takes, the measure of the request, and the record of
+//! what it changes.
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -8,6 +9,7 @@ use axum::extract::{Request, State};
 use axum::middleware::Next;
 use axum::response::Response;
 
+use crate::audit::Change;
 use crate::auth::AuthError;
 use crate::caller::{Caller, Denied, Means};
 use crate::credential;
@@ -58,7 +60,11 @@ pub async fn guard(
                     let measure = Measure::of(&app, &caller, route.endpoint, route.is_inference());
                     request.extensions_mut().insert(caller);
                     request.extensions_mut().insert(measure.clone());
+                    let change = Change::of(&route, &mut request).await;
                     let mut response = next.run(request).await;
+                    if let Some(change) = change {
+                        app.audit.event(change.event(&known, response.status()));
+                    }
                     response.extensions_mut().insert(known);
                     if response.status().is_client_error() || response.status().is_server_error() {
                         measure.failed();

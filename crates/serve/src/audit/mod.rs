@@ -4,6 +4,7 @@
 //! So no line can be changed, removed or put between others without breaking the chain, save at its very
 //! end: whoever wants to know of lines cut off there keeps the last hash elsewhere.
 
+mod change;
 mod verify;
 
 use std::fs::{self, File};
@@ -15,6 +16,7 @@ use chrono::{SecondsFormat, Utc};
 use serde_json::{Map, Value, json};
 use sha2::{Digest, Sha256};
 
+pub use change::Change;
 pub use verify::{Broken, Verified, verify};
 
 use crate::caller::{Caller, Means};
@@ -41,15 +43,6 @@ impl Event {
             kind,
             members: Map::new(),
         }
-    }
-
-    /// A change to a model: `action` is load, unload, scale and so on.
-    pub fn model(caller: &Caller, action: &str, model: &str, outcome: &str) -> Self {
-        Self::new("model")
-            .by(caller)
-            .with("action", action)
-            .with("model", model)
-            .with("outcome", outcome)
     }
 
     /// Who did it, and from where.
