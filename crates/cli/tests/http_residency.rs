@@ -266,7 +266,7 @@ fn the_autoscaler_refuses_with_400_404_and_422() {
         (
             "POST",
             format!("/models/manage?action=delete&model_name={CHAT}"),
-            501,
+            409,
         ),
     ] {
         let reply = server.send(method, &path, &[], b"");
@@ -403,4 +403,91 @@ fn the_models_on_disk_are_told() {
         cache["cache_optimization"]["cache_hit_rate"].is_null(),
         "nothing was asked for yet"
     );
+}
+
+#[test]
+fn models_are_verified_and_deleted_where_they_are_the_servers_own() {
+    let (folder, elsewhere) = (
+        tempfile::tempdir().expect("a folder"),
+        tempfile::tempdir().expect("a folder"),
+    );
+    let original = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../../models/ember.gguf");
+    let (mine, other) = (
+        folder.path().join("mine.gguf"),
+        elsewhere.path().join("other.gguf"),
+    );
+    let torn = folder.path().join("torn.gguf");
+    for path in [&mine, &other] {
+        std::fs::copy(&original, path).expect("the built-in model's file");
+    }
+    let whole = std::fs::read(&original).expect("the built-in model's file");
+    std::fs::write(&torn, &whole[..whole.len() - 1]).expect("a file");
+    let named = format!("other={}", other.display());
+    let models_dir = folder.path().to_str().expect("a plain path");
+    let server = Server::start(&[
+        "--models-dir",
+        models_dir,
+        "--model",
+        &named,
+        "--alias",
+        "gpt=mine",
+    ]);
+    let manage = |action: &str, model: &str| {
+        let path = format!("/models/manage?action={action}&model_name={model}");
+        let reply = server.send("POST", &path, &[], b"");
+        (reply.status, reply.json())
+    };
+    let verify = |model: &str, success: bool, words: &str| {
+        let (status, body) = manage("verify", model);
+        assert_eq!((status, &body["success"]), (200, &json!(success)), "{body}");
+        assert_eq!(body["action"], "verify");
+        let message = body["message"].as_str().expect("a sentence");
+        assert!(message.contains(words), "{message}");
+    };
+    for model in [CHAT, EMBED, "other", "gpt"] {
+        verify(model, true, "no SHA-256");
+    }
+    verify("torn", false, "torn.gguf");
+    // The hash of something else, then no hash, then its own.
+    let hash = folder.path().join("mine.gguf.sha256");
+    let wrong = "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855  mine.gguf\n";
+    std::fs::write(&hash, wrong).expect("a file");
+    verify("mine", false, "e3b0c44298fc1c14");
+    std::fs::write(&hash, "soon").expect("a file");
+    verify("mine", false, "64 hexadecimal digits");
+    let own = std::process::Command::new("sha256sum")
+        .arg(&mine)
+        .output()
+        .expect("sha256sum is there");
+    std::fs::write(&hash, own.stdout).expect("a file");
+    verify("mine", true, "1 of its files");
+
+    // What is not the server's own stays, and what is pinned.
+    for (model, words) in [
+        (CHAT, "part of the program"),
+        ("other", "folder of models"),
+        ("gpt", "another name"),
+    ] {
+        let (status, body) = manage("delete", model);
+        assert_eq!((status, &body["success"]), (409, &json!(false)), "{body}");
+        let told = body["detail"].as_str().expect("a sentence");
+        assert!(told.contains(words), "{told}");
+    }
+    assert_eq!(manage("pin", "mine").0, 200);
+    assert_eq!(manage("delete", "mine").0, 409);
+    assert_eq!(manage("unpin", "mine").0, 200);
+    assert!(other.exists() && mine.exists());
+
+    server.ok(
+        "/v1/completions",
+        &json!({"model": "mine", "prompt": "Hello", "max_tokens": 1}),
+    );
+    let (status, body) = manage("delete", "mine");
+    assert_eq!((status, &body["success"]), (200, &json!(true)), "{body}");
+    assert!(!mine.exists() && !hash.exists() && torn.exists());
+    assert_eq!(manage("delete", "mine").0, 404);
+    let loaded = server.get("/health").json()["models_loaded"].clone();
+    assert_eq!(loaded, json!([]));
+    let (status, body) = manage("delete", "torn");
+    assert_eq!(status, 200, "an unsound one too: {body}");
 }

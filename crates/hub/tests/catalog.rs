@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use hearth_formats::gguf::{GgufWriter, Metadata, TensorSpec};
-use hearth_hub::catalog::{CatalogConfig, CatalogError};
+use hearth_hub::catalog::{CatalogConfig, CatalogError, Fault, RemoveError};
 use hearth_hub::{Catalog, Kind, Location};
 use hearth_kernels::DType;
 
@@ -166,4 +166,66 @@ fn clashing_reserved_and_absent_models_are_refused() {
     );
     std::fs::write(d.join("v2.gguf"), b"").unwrap();
     assert!(problem(&[]).contains("v2.gguf"));
+}
+
+#[test]
+fn only_what_lies_in_the_folder_is_removed() {
+    let (dir, elsewhere) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let d = dir.path();
+    let other = elsewhere.path().join("other.gguf");
+    write_model(&other, &[], "llama");
+    let linked = elsewhere.path().join("linked");
+    std::fs::create_dir(&linked).unwrap();
+    std::fs::write(linked.join("config.json"), b"{}").unwrap();
+    #[cfg(unix)]
+    std::os::unix::fs::symlink(&linked, d.join("link")).unwrap();
+    let split = [("split.count", 2), ("split.no", 0)];
+    for name in [
+        "big-00001-of-00002.gguf",
+        "big-00002-of-00002.gguf",
+        "bigger-00001-of-00002.gguf",
+        "one.gguf",
+    ] {
+        write_model(&d.join(name), &split, "llama");
+    }
+    std::fs::write(d.join("one.gguf.sha256"), b"0").unwrap();
+    std::fs::create_dir(d.join("folder")).unwrap();
+    std::fs::write(d.join("folder/config.json"), b"{}").unwrap();
+    let catalog = catalog(d, &[("other", &other)]).unwrap();
+
+    let refused = |name: &str| catalog.removable(name).unwrap_err();
+    assert!(matches!(refused("ember"), RemoveError::BuiltIn { .. }));
+    assert!(matches!(refused("other"), RemoveError::Outside { .. }));
+    for name in ["nobody", "../other", "big-00001-of-00002", ""] {
+        assert!(
+            matches!(refused(name), RemoveError::NotFound { .. }),
+            "{name}"
+        );
+    }
+    let names = ["big", "one", "folder"].into_iter();
+    for name in names.chain(cfg!(unix).then_some("link")) {
+        catalog.removable(name).unwrap().remove().unwrap();
+    }
+    let left = std::fs::read_dir(d).unwrap();
+    let left: Vec<_> = left.map(|item| item.unwrap().file_name()).collect();
+    assert_eq!(left, ["bigger-00001-of-00002.gguf"]);
+    assert!(linked.join("config.json").exists() && other.exists());
+}
+
+#[test]
+fn a_value_that_is_no_number_is_found() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("m.gguf");
+    let catalog = catalog(dir.path(), &[]).unwrap();
+    let verify = || catalog.find("m").unwrap().unwrap().verify();
+    let original = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../../models/ember.gguf");
+    let mut bytes = std::fs::read(original).unwrap();
+    std::fs::write(&path, &bytes).unwrap();
+    let sound = verify().unwrap();
+    assert!(sound.tensors > 0 && sound.bytes > 0 && sound.hashed_files == 0);
+    // The end of the file lies in a tensor.
+    let end = bytes.len();
+    bytes[end - 64..].fill(0xff);
+    std::fs::write(&path, &bytes).unwrap();
+    assert!(matches!(verify(), Err(Fault::NotFinite { .. })));
 }

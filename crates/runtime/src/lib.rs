@@ -41,6 +41,7 @@ mod strategy;
 mod tests;
 mod text;
 
+pub use hearth_hub::catalog::{Fault, Sound};
 pub use hearth_llm::ModelInfo;
 pub use hearth_llm::engine::{
     EngineConfig, EngineStats, FinishReason, GenerateRequest, MAX_PRIORITY, Shutdown, Timings,

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use hearth_hub::catalog::{Catalog, Entry, Kind, Location};
+use hearth_hub::catalog::{Catalog, Entry, Fault, Kind, Location, Sound};
 use hearth_kernels::Pool;
 use hearth_llm::engine::Shutdown;
 use serde::Serialize;
@@ -15,7 +15,7 @@ use crate::config::RuntimeConfig;
 use crate::engine::ModelKind;
 use crate::events::{EventStream, ModelEvent};
 use crate::lease::Lease;
-use crate::manager::{Ask, LoadRequest, LoadedModel, Manager, ModelStatus, RuntimeStats};
+use crate::manager::{Ask, LoadRequest, LoadedModel, Manager, ModelStatus, RuntimeStats, blocking};
 use crate::meter::ModelMetrics;
 use crate::preparation::Preparation;
 use crate::progress::Loading;
@@ -174,6 +174,24 @@ impl Runtime {
     /// [`Error::NotFound`]; [`Error::Conflict`] where the model is pinned.
     pub async fn unload(&self, name: &str, force: bool) -> Result<bool, Error> {
         self.manager.unload(name, force).await
+    }
+
+    /// Unloads a model and removes its files, where they lie in the folder of models. Running requests are finished first.
+    ///
+    /// # Errors
+    /// [`Error::NotFound`]; [`Error::Conflict`] where it is a part of the program, lies elsewhere or is pinned, or where the
+    /// name is an alias.
+    pub async fn delete(&self, name: &str) -> Result<(), Error> {
+        self.manager.delete(name).await
+    }
+
+    /// Reads a model's files to the end, and answers whether they are sound.
+    ///
+    /// # Errors
+    /// [`Error::NotFound`].
+    pub async fn verify(&self, name: &str) -> Result<Result<Sound, Fault>, Error> {
+        let entry = self.manager.find(name).await?;
+        blocking("verifying a model", move || Ok(entry.verify())).await
     }
 
     /// Gives a model so many instances, all over the same weights, and answers how many it has then; 0 unloads it.

@@ -6,7 +6,9 @@
 mod built_in;
 mod describe;
 mod name;
+mod remove;
 mod scan;
+mod verify;
 
 use std::collections::{BTreeMap, HashMap};
 use std::path::{Path, PathBuf};
@@ -16,6 +18,9 @@ use hearth_formats::Checkpoint;
 
 use built_in::BUILT_IN;
 use describe::Stamp;
+
+pub use remove::{Removable, RemoveError};
+pub use verify::{Fault, Sound};
 
 /// Why the models can't be listed.
 #[derive(Debug, thiserror::Error)]

@@ -33,6 +33,32 @@ pub(super) fn models(dir: &Path) -> Result<Vec<(String, PathBuf)>, CatalogError>
     Ok(found)
 }
 
+/// The paths of the model at `path`: of a split file all parts that are there, of others the one.
+pub(super) fn parts(path: &Path) -> Result<Vec<PathBuf>, CatalogError> {
+    let model_of = |path: &Path| {
+        let name = path.file_name()?.to_str()?;
+        let stem = name.strip_suffix(".gguf")?;
+        let (_, total) = stem.rsplit_once("-of-")?;
+        let (model, _) = split_part(stem)?;
+        Some((model.to_owned(), total.to_owned()))
+    };
+    let (Some(model), Some(dir)) = (model_of(path), path.parent()) else {
+        return Ok(vec![path.to_owned()]);
+    };
+    let io = |source| CatalogError::Io {
+        path: dir.to_owned(),
+        source,
+    };
+    let mut parts = Vec::new();
+    for item in std::fs::read_dir(dir).map_err(io)? {
+        let path = item.map_err(io)?.path();
+        if model_of(&path).as_ref() == Some(&model) {
+            parts.push(path);
+        }
+    }
+    Ok(parts)
+}
+
 /// The name of the model in a GGUF file; `None` for other files and for later parts of a split one.
 fn gguf_name(file_name: &str) -> Option<String> {
     let stem = file_name.strip_suffix(".gguf")?;

@@ -221,7 +221,7 @@ impl Drop for Manager {
 }
 
 /// Runs work on a blocking thread; a panic in it is an error that says what was done.
-async fn blocking<T: Send + 'static>(
+pub(crate) async fn blocking<T: Send + 'static>(
     what: &str,
     work: impl FnOnce() -> Result<T, Error> + Send + 'static,
 ) -> Result<T, Error> {

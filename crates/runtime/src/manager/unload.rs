@@ -2,6 +2,8 @@
 
 use std::sync::Arc;
 
+use hearth_hub::Entry;
+use hearth_hub::catalog::RemoveError;
 use hearth_llm::engine::Shutdown;
 
 use super::{Manager, blocking};
@@ -14,13 +16,40 @@ impl Manager {
     /// finished first, or cut by `force`. Answers whether there was anything to unload.
     pub async fn unload(self: &Arc<Self>, name: &str, force: bool) -> Result<bool, Error> {
         let entry = self.find(name).await?;
+        self.unload_entry(&entry, force).await
+    }
+
+    /// Unloads a model and removes its files, which have to lie in the folder of models. Running requests are finished
+    /// first.
+    pub async fn delete(self: &Arc<Self>, name: &str) -> Result<(), Error> {
+        let entry = self.find(name).await?;
+        if entry.name != name {
+            let message = format!(
+                "'{name}' is another name of model '{}'; give that",
+                entry.name
+            );
+            return Err(Error::Conflict { message });
+        }
+        if self.slot(&mut self.lock(), &entry).pinned {
+            return Err(is_pinned(name));
+        }
+        let (catalog, model) = (self.catalog.clone(), entry.name.clone());
+        let look = move || catalog.removable(&model).map_err(not_removed);
+        let files = blocking("looking for a model's files", look).await?;
+        self.unload_entry(&entry, false).await?;
+        let remove = move || files.remove().map_err(not_removed);
+        blocking("deleting a model", remove).await?;
+        // From here on it cannot be loaded; it may have been just before.
+        self.unload_entry(&entry, false).await?;
+        Ok(())
+    }
+
+    async fn unload_entry(self: &Arc<Self>, entry: &Entry, force: bool) -> Result<bool, Error> {
         let (name, departures) = {
             let mut house = self.lock();
-            let slot = self.slot(&mut house, &entry);
+            let slot = self.slot(&mut house, entry);
             if slot.pinned && !matches!(slot.stage, Stage::NotLoaded) {
-                return Err(Error::Conflict {
-                    message: format!("model '{}' is pinned; unpin it first", slot.name),
-                });
+                return Err(is_pinned(&slot.name));
             }
             match &mut slot.stage {
                 Stage::NotLoaded => return Ok(false),
@@ -196,5 +225,23 @@ impl Manager {
                 tracing::error!(model = &*name, %error, "an engine could not be ended");
             }
         }
+    }
+}
+
+fn is_pinned(name: &str) -> Error {
+    Error::Conflict {
+        message: format!("model '{name}' is pinned; unpin it first"),
+    }
+}
+
+fn not_removed(error: RemoveError) -> Error {
+    let message = error.to_string();
+    match error {
+        RemoveError::BuiltIn { .. } | RemoveError::Outside { .. } => Error::Conflict { message },
+        RemoveError::NotFound { model } => Error::NotFound {
+            model,
+            available: Vec::new(),
+        },
+        _ => Error::Internal { message },
     }
 }

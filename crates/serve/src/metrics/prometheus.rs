@@ -10,6 +10,7 @@ use axum::response::IntoResponse;
 use super::histogram::{BOUNDS, Snapshot};
 use super::{Labels, Series};
 use crate::dialects::inferno::error::Errors;
+use crate::hardware::Gpu;
 use crate::meter::Reading;
 use crate::state::App;
 use crate::upstream::{Figures, Upstream};
@@ -21,14 +22,15 @@ use crate::upstream::{Figures, Upstream};
 )]
 pub async fn metrics(State(app): State<App>) -> impl IntoResponse {
     let reading = app.meter.read().await;
-    let text = render(&app, &reading);
+    let gpus = app.hardware.gpus().await;
+    let text = render(&app, &reading, &gpus);
     (
         [(CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")],
         text,
     )
 }
 
-fn render(app: &App, reading: &Reading) -> String {
+fn render(app: &App, reading: &Reading, gpus: &[Gpu]) -> String {
     let mut page = Page::default();
     requests(&mut page, app);
     engines(&mut page, app);
@@ -36,6 +38,7 @@ fn render(app: &App, reading: &Reading) -> String {
     upstreams(&mut page, app);
     server(&mut page, app);
     machine(&mut page, reading);
+    graphics(&mut page, gpus);
     page.text
 }
 
@@ -415,6 +418,36 @@ fn machine(page: &mut Page, reading: &Reading) {
     );
 }
 
+/// The GPUs, as far as their drivers tell.
+fn graphics(page: &mut Page, gpus: &[Gpu]) {
+    type Read = fn(&Gpu) -> Option<f64>;
+    let gauges: [(&str, &str, Read); 3] = [
+        (
+            "hearth_gpu_utilization_ratio",
+            "How busy a GPU is, 0 to 1",
+            |gpu| gpu.utilization,
+        ),
+        ("hearth_gpu_memory_total_bytes", "Memory of a GPU", |gpu| {
+            (gpu.memory_bytes > 0).then_some(gpu.memory_bytes as f64)
+        }),
+        (
+            "hearth_gpu_memory_free_bytes",
+            "Free memory of a GPU",
+            |gpu| gpu.available_bytes.map(|bytes| bytes as f64),
+        ),
+    ];
+    for (name, help, read) in gauges {
+        let known = gpus.iter().filter_map(|gpu| Some((gpu, read(gpu)?)));
+        for (index, (gpu, value)) in known.enumerate() {
+            if index == 0 {
+                page.head(name, "gauge", help);
+            }
+            let labels = [("gpu", gpu.id.to_string()), ("name", gpu.name.clone())];
+            page.sample(name, &labels, value);
+        }
+    }
+}
+
 /// The text as it is written.
 #[derive(Default)]
 struct Page {
@@ -497,6 +530,36 @@ mod tests {
                 page.text
             );
         }
+    }
+
+    #[test]
+    fn of_a_gpu_is_told_what_is_known() {
+        let gpu = |id, utilization| Gpu {
+            id,
+            device_id: id,
+            name: "GPU".into(),
+            vendor: "nvidia",
+            architecture: "unknown".into(),
+            memory_bytes: 1 << 30,
+            available_bytes: None,
+            utilization,
+            compute_capability: None,
+        };
+        let mut page = Page::default();
+        graphics(&mut page, &[gpu(0, None), gpu(1, Some(0.25))]);
+        let expected = [
+            "# HELP hearth_gpu_utilization_ratio How busy a GPU is, 0 to 1",
+            "# TYPE hearth_gpu_utilization_ratio gauge",
+            "hearth_gpu_utilization_ratio{gpu=\"1\",name=\"GPU\"} 0.25",
+            "# HELP hearth_gpu_memory_total_bytes Memory of a GPU",
+            "# TYPE hearth_gpu_memory_total_bytes gauge",
+            "hearth_gpu_memory_total_bytes{gpu=\"0\",name=\"GPU\"} 1073741824",
+            "hearth_gpu_memory_total_bytes{gpu=\"1\",name=\"GPU\"} 1073741824",
+        ];
+        assert_eq!(page.text.lines().collect::<Vec<_>>(), expected);
+        let mut page = Page::default();
+        graphics(&mut page, &[]);
+        assert_eq!(page.text, "");
     }
 
     #[test]

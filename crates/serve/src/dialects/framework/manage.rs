@@ -4,11 +4,11 @@ use std::time::{Duration, SystemTime};
 
 use axum::Json;
 use axum::extract::State;
-use hearth_runtime::{LoadRequest, ModelState};
+use hearth_runtime::{LoadRequest, ModelState, Sound};
 use serde::Serialize;
 use utoipa::ToSchema;
 
-use super::error::{ApiError, Errors, Later};
+use super::error::{ApiError, Errors};
 use super::query::{Params, Raw};
 use crate::caller::Caller;
 use crate::fields::FieldError;
@@ -61,14 +61,16 @@ pub struct Managed {
 /// Does something with a model.
 ///
 /// `optimize` loads it, which packs its weights for the processor; `pin` keeps it from being unloaded,
-/// `unpin` ends that; `retry` restarts a failed download. `verify` and `delete` are not implemented yet.
+/// `unpin` ends that; `verify` reads its files to the end and compares them with the SHA-256 beside them (`FILE.sha256`),
+/// and tells by `success` whether they are sound; `delete` unloads it and removes its files, if they lie in the folder of
+/// models; `retry` restarts a failed download.
 #[utoipa::path(
     post, path = "/models/manage", tag = "framework", operation_id = "models_manage",
     params(
         ("action" = inline(Action), Query, description = "What to do", example = "optimize"),
         ("model_name" = String, Query, description = "The model", min_length = 1, example = "ember"),
     ),
-    responses((status = 200, description = "What became of it", body = Managed), Errors, Later)
+    responses((status = 200, description = "What became of it", body = Managed), Errors)
 )]
 pub async fn manage(
     State(app): State<App>,
@@ -82,6 +84,7 @@ pub async fn manage(
         .ok_or_else(|| FieldError::missing("action", format!("one of {}", ACTIONS.join(", "))))?;
     allow(&app, &caller, &model_name)?;
     app.runtime.model(&model_name).await?;
+    let mut success = true;
     let message = match action {
         "optimize" => {
             let loading = app
@@ -102,23 +105,42 @@ pub async fn manage(
             app.runtime.pin(&model_name, false).await?;
             format!("Model '{model_name}' may be unloaded")
         }
-        "retry" => {
+        "verify" => match app.runtime.verify(&model_name).await? {
+            Ok(sound) => verified(&model_name, &sound),
+            Err(fault) => {
+                success = false;
+                format!("Model '{model_name}' is not sound: {fault}")
+            }
+        },
+        "delete" => {
+            app.runtime.delete(&model_name).await?;
+            format!("Model '{model_name}' deleted successfully")
+        }
+        // No other word is let through.
+        _ => {
             let message = format!("there is no failed download of '{model_name}'");
             return Err(Problem::new(Kind::Invalid, message).at("action").into());
         }
-        other => {
-            let message = format!("the action '{other}' is not implemented in this version");
-            return Err(Problem::new(Kind::NotImplemented, message)
-                .at("action")
-                .into());
-        }
     };
     Ok(Json(Managed {
-        success: true,
+        success,
         message,
         action,
         model_name,
     }))
+}
+
+fn verified(model: &str, sound: &Sound) -> String {
+    let Sound {
+        tensors,
+        bytes,
+        hashed_files,
+    } = sound;
+    let hashes = match hashed_files {
+        0 => "no SHA-256 is written beside its files".to_owned(),
+        files => format!("{files} of its files have the SHA-256 that is written beside them"),
+    };
+    format!("Model '{model}' is sound: {tensors} tensors of {bytes} bytes; {hashes}")
 }
 
 /// What was done to save memory.
