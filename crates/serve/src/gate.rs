@@ -25,6 +25,7 @@ use crate::guard::Found;
 use crate::limits::Standing;
 use crate::logs::REQUESTS;
 use crate::origin::{self, Verdict};
+use crate::route::Route;
 use crate::settings::Settings;
 use crate::state::App;
 
@@ -35,6 +36,7 @@ pub async fn gate(State(app): State<App>, mut request: Request, next: Next) -> R
     let began = Instant::now();
     let settings = app.settings();
     let id = request_id(&request);
+    let trace = app.traces.begin(&request);
     let family = Family::of(request.uri().path());
     let verdict = origin::judge(
         request.method(),
@@ -76,7 +78,10 @@ pub async fn gate(State(app): State<App>, mut request: Request, next: Next) -> R
             ),
             _ if preflight => StatusCode::NO_CONTENT.into_response(),
             _ if standing.excess.is_some() => limited(&app, family, &standing),
-            _ => match AssertUnwindSafe(next.run(request)).catch_unwind().await {
+            _ => match AssertUnwindSafe(trace.within(next.run(request)))
+                .catch_unwind()
+                .await
+            {
                 Ok(response) => response,
                 Err(_panic) => {
                     tracing::error!("a handler panicked; this is a bug");
@@ -90,6 +95,8 @@ pub async fn gate(State(app): State<App>, mut request: Request, next: Next) -> R
     let caller = response.extensions_mut().remove::<Caller>();
     let caller = caller.or(known).unwrap_or(anonymous);
     line.write(&app, &caller, response.status(), &note);
+    let route = response.extensions_mut().remove::<Arc<Route>>();
+    let mut response = trace.answered(response, route.as_deref());
 
     let is_unauthorized = response.status() == StatusCode::UNAUTHORIZED;
     let headers = response.headers_mut();

@@ -46,7 +46,7 @@ pub async fn guard(
     request: Request,
     next: Next,
 ) -> Response {
-    let (response, held) = match admit(&app, &route, request).await {
+    let (mut response, held) = match admit(&app, &route, request).await {
         Err(stop) => (stop.answer(&app, &route), None),
         Ok((mut request, caller)) => {
             let place = match route.is_inference() {
@@ -76,6 +76,7 @@ pub async fn guard(
     };
     app.metrics
         .answered(route.endpoint, response.status().as_u16());
+    response.extensions_mut().insert(Arc::clone(&route));
     // Measure and place are held until the last byte has been sent, or the client has gone.
     response.map(|body| match held {
         None => body,

@@ -38,6 +38,7 @@ mod server;
 pub mod settings;
 mod state;
 mod stops;
+mod traces;
 mod turns;
 mod upstream;
 mod waiting;

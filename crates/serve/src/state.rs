@@ -17,6 +17,7 @@ use crate::logs::Logs;
 use crate::meter::Meter;
 use crate::metrics::Metrics;
 use crate::settings::Settings;
+use crate::traces::Traces;
 use crate::turns::Turns;
 use crate::upstream::{Model, Upstreams};
 
@@ -34,6 +35,8 @@ pub struct Shared {
     pub auth: Auth,
     /// The record of who did what.
     pub audit: Audit,
+    /// The spans of requests.
+    pub traces: Traces,
     /// The log files, where there are any.
     pub logs: Option<Arc<Logs>>,
     /// The door for inference requests.
@@ -74,6 +77,7 @@ impl App {
         home: &Path,
         auth: Auth,
         audit: Audit,
+        traces: Traces,
     ) -> Self {
         let (body, bodies) = (settings.body_limit.length(), settings.bodies_limit.length());
         Self(Arc::new(Shared {
@@ -81,6 +85,7 @@ impl App {
             upstreams: Upstreams::of(&settings),
             auth,
             audit,
+            traces,
             logs: LOGS.get().cloned(),
             admission: Admission::new(settings.max_requests, bodies.max(body)),
             turns: Turns::new(settings.max_active),

@@ -30,6 +30,7 @@ use crate::auth::{Auth, AuthError};
 use crate::router::router;
 use crate::settings::Settings;
 use crate::state::App;
+use crate::traces::{Traces, TracesError};
 use connection::Timed;
 use tls::Tls;
 
@@ -56,6 +57,9 @@ pub enum StartError {
     /// The certificate or its key.
     #[error(transparent)]
     Tls(#[from] TlsError),
+    /// The collector of traces.
+    #[error(transparent)]
+    Traces(#[from] TracesError),
     /// The record of who did what.
     #[error("the audit log: {0}")]
     Audit(io::Error),
@@ -105,7 +109,8 @@ impl Server {
                 Audit::none()
             }
         };
-        let app = App::new(runtime, settings, bound, home, auth, audit);
+        let traces = Traces::to(settings.traces_endpoint.as_deref())?;
+        let app = App::new(runtime, settings, bound, home, auth, audit, traces);
         Ok(Self { app, listener, tls })
     }
 
@@ -171,6 +176,7 @@ impl Server {
             let _ = tokio::time::timeout(LAST_WORDS, ended).await;
         }
         app.runtime.shutdown(Shutdown::Drain).await;
+        app.traces.end().await;
     }
 }
 

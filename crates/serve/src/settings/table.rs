@@ -131,6 +131,9 @@ settings! {
     /// The file with the certificate's private key (PEM).
     tls_key: Option<PathBuf> = None, "tls.key", env ["HEARTH_TLS_KEY"] => "tls-key";
 
+    /// Where traces are sent: the address of an OpenTelemetry collector that takes OTLP over HTTP, such as http://127.0.0.1:4318 [default: nowhere].
+    traces_endpoint: Option<String> = None, "traces.endpoint", env ["OTEL_EXPORTER_OTLP_ENDPOINT"];
+
     /// Ask for a token or an API key.
     auth: bool = false, "auth.enabled", env ["HEARTH_AUTH", "ENABLE_AUTH"] => "auth";
     /// Let people make accounts for themselves.

@@ -21,12 +21,12 @@ use futures_util::future::join_all;
 
 pub use answer::Answer;
 pub use call::Ask;
+pub use client::Client;
 pub use error::UpstreamError;
 pub use events::{Events, Part, Told, Usage};
 pub use service::{Figures, Upstream};
 
 use crate::settings::{Service, Settings};
-use client::Client;
 
 /// Where the time comes from.
 pub type Clock = Arc<dyn Fn() -> Instant + Send + Sync>;

@@ -13,6 +13,7 @@ use super::allowance::Allowance;
 use super::breaker::Breaker;
 use super::client::Client;
 use crate::settings::{Secret, Service, Settings, Upstream as Entry};
+use crate::traces;
 
 /// For how long it is known how a service does, once it has answered or failed to.
 const FRESH: Duration = Duration::from_secs(30);
@@ -194,7 +195,9 @@ impl Upstream {
             value.set_sensitive(true);
             request = request.header(AUTHORIZATION, value);
         }
-        request.body(body)
+        let mut request = request.body(body)?;
+        traces::carry(request.headers_mut());
+        Ok(request)
     }
 }
 
