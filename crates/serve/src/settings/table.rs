@@ -132,7 +132,7 @@ settings! {
     tls_key: Option<PathBuf> = None, "tls.key", env ["HEARTH_TLS_KEY"] => "tls-key";
 
     /// Where traces are sent: the address of an OpenTelemetry collector that takes OTLP over HTTP, such as http://127.0.0.1:4318 [default: nowhere].
-    traces_endpoint: Option<String> = None, "traces.endpoint", env ["OTEL_EXPORTER_OTLP_ENDPOINT"];
+    traces_endpoint: Option<String> = None, "traces.endpoint", env ["HEARTH_TRACES_ENDPOINT", "OTEL_EXPORTER_OTLP_ENDPOINT"];
 
     /// Ask for a token or an API key.
     auth: bool = false, "auth.enabled", env ["HEARTH_AUTH", "ENABLE_AUTH"] => "auth";
