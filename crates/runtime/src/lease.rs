@@ -4,9 +4,7 @@ use std::ops::Deref;
 use std::sync::Arc;
 use std::time::Instant;
 
-use hearth_llm::engine::{
-    self as engine, FinishReason, GenerateRequest, Timings, TokenLogprobs, Usage,
-};
+use hearth_llm::engine::{self as engine, FinishReason, GenerateRequest, Timings, Usage};
 
 use crate::manager::{Hold, Mark};
 use crate::{EmbeddingService, Error, TextService};
@@ -115,30 +113,8 @@ impl Drop for Pending<'_> {
     }
 }
 
-/// One message of a [`Generation`]. [`Event::Finished`] or [`Event::Failed`] comes last, and exactly once.
-#[derive(Debug, Clone, PartialEq)]
-pub enum Event {
-    /// The prompt's tokens with their log-probabilities, once, before any token; only where they were asked for.
-    Prompt(Vec<TokenLogprobs>),
-    /// More text.
-    Token {
-        /// Whole characters; empty while one is incomplete. All these texts together are the answer.
-        text: String,
-        /// The tokens whose text begins here.
-        tokens: Vec<TokenLogprobs>,
-    },
-    /// The end.
-    Finished {
-        /// Why it ended.
-        reason: FinishReason,
-        /// Tokens in and out.
-        usage: Usage,
-        /// Where the time went.
-        timings: Timings,
-    },
-    /// The end, without an answer that is worth anything.
-    Failed(Error),
-}
+/// One message of a [`Generation`].
+pub type Event = engine::Event<Error>;
 
 /// The events of one sequence. Dropping it cancels the sequence; until then it holds the model.
 pub struct Generation {
@@ -155,31 +131,20 @@ impl Generation {
 
     /// The next event; `None` after the last.
     pub async fn next(&mut self) -> Option<Event> {
-        let event = match self.generation.next().await? {
-            engine::Event::Prompt(tokens) => Event::Prompt(tokens),
-            engine::Event::Token { text, tokens } => Event::Token { text, tokens },
-            engine::Event::Finished {
-                reason,
-                usage,
-                timings,
-            } => {
-                self.finish(reason, &usage, &timings);
-                Event::Finished {
-                    reason,
-                    usage,
-                    timings,
-                }
-            }
-            engine::Event::Failed(error) => {
-                self.ended = true;
-                Event::Failed(self.hold.failed(error.into()))
-            }
-        };
-        Some(event)
+        let event = self.generation.next().await?;
+        if let engine::Event::Finished {
+            reason,
+            usage,
+            timings,
+        } = &event
+        {
+            self.finish(*reason, usage, timings);
+        }
+        self.ended |= event.is_last();
+        Some(event.map_failure(|error| self.hold.failed(error.into())))
     }
 
     fn finish(&mut self, reason: FinishReason, usage: &Usage, timings: &Timings) {
-        self.ended = true;
         self.hold.mark(match reason {
             FinishReason::Deadline => Mark::Failed,
             _ => Mark::Answered,

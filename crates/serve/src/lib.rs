@@ -32,6 +32,7 @@ mod private;
 mod probes;
 mod problem;
 mod quantities;
+mod residency;
 mod route;
 mod router;
 mod server;

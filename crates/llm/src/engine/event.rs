@@ -6,8 +6,10 @@ use super::EngineError;
 
 /// One message of a [`Generation`](super::Generation). [`Event::Finished`] or [`Event::Failed`]
 /// comes last, and exactly once.
+///
+/// `E` is what a failure is called; who hands events on may have other words for it.
 #[derive(Clone, Debug, PartialEq)]
-pub enum Event {
+pub enum Event<E = EngineError> {
     /// The prompt's tokens with their log-probabilities, once, before any token; only where
     /// `prompt_logprobs` was asked for. The first token follows nothing and has none.
     Prompt(Vec<TokenLogprobs>),
@@ -31,10 +33,28 @@ pub enum Event {
         timings: Timings,
     },
     /// The end, without an answer that is worth anything.
-    Failed(EngineError),
+    Failed(E),
 }
 
-impl Event {
+impl<E> Event<E> {
+    /// The same event with another word for a failure.
+    pub fn map_failure<F>(self, word: impl FnOnce(E) -> F) -> Event<F> {
+        match self {
+            Event::Prompt(tokens) => Event::Prompt(tokens),
+            Event::Token { text, tokens } => Event::Token { text, tokens },
+            Event::Finished {
+                reason,
+                usage,
+                timings,
+            } => Event::Finished {
+                reason,
+                usage,
+                timings,
+            },
+            Event::Failed(error) => Event::Failed(word(error)),
+        }
+    }
+
     /// Whether nothing follows.
     pub fn is_last(&self) -> bool {
         matches!(self, Event::Finished { .. } | Event::Failed(_))

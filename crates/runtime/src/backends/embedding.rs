@@ -7,7 +7,7 @@ use hearth_llm::embedder::{Embedder, EmbedderConfig};
 use hearth_llm::tokenizer::Tokenizer;
 use hearth_llm::{EncoderModel, LoadObserver, ModelInfo, load_encoder_observed};
 
-use super::{Shared, cannot_start, need, open, refused, tokenizer};
+use super::{Opened, Shared, cannot_start, need, refused, tokenizer};
 use crate::engine::{Backend, Engine, Job, ModelKind, Need, Weights};
 use crate::preparation::Preparation;
 use crate::{EmbeddingService, Error};
@@ -28,11 +28,8 @@ impl Backend for EmbeddingBackend {
     }
 
     fn predict(&self, job: &Job) -> Result<Need, Error> {
-        let options = self.0.options(job)?;
-        let checkpoint = open(job)?;
-        hearth_llm::kind_of(&checkpoint).map_err(|error| refused(job, error))?;
-        let embedder = &self.0.config.embedder;
-        Ok(need::of_embedding(&checkpoint, options, embedder))
+        let opened = self.0.open_known(job)?;
+        Ok(need::of_embedding(&opened, &self.0.config.embedder))
     }
 
     fn load(
@@ -41,8 +38,10 @@ impl Backend for EmbeddingBackend {
         need: Need,
         observer: &dyn LoadObserver,
     ) -> Result<Box<dyn Weights>, Error> {
-        let checkpoint = open(job)?;
-        let options = self.0.options(job)?;
+        let Opened {
+            checkpoint,
+            options,
+        } = self.0.open(job)?;
         let tokenizer = tokenizer(job, &checkpoint)?;
         let pool = Arc::clone(&self.0.pool);
         let model = load_encoder_observed(&checkpoint, pool, options, observer);

@@ -35,9 +35,10 @@ pub(crate) fn all(shared: &Shared) -> Vec<Arc<dyn Backend>> {
     ]
 }
 
-/// A model's files, open.
-fn open(job: &Job) -> Result<Checkpoint, Error> {
-    job.entry.open().map_err(|error| failed(job, &error))
+/// What loading a model of the text engine begins with.
+struct Opened {
+    checkpoint: Checkpoint,
+    options: LoadOptions,
 }
 
 fn tokenizer(job: &Job, checkpoint: &Checkpoint) -> Result<Arc<Tokenizer>, Error> {
@@ -46,11 +47,24 @@ fn tokenizer(job: &Job, checkpoint: &Checkpoint) -> Result<Arc<Tokenizer>, Error
 }
 
 impl Shared {
-    fn options(&self, job: &Job) -> Result<LoadOptions, Error> {
-        Ok(LoadOptions {
+    /// Opens a model's files.
+    fn open(&self, job: &Job) -> Result<Opened, Error> {
+        let options = LoadOptions {
             precision: self.config.precision,
             quantize: job.quantize.target()?,
+        };
+        let checkpoint = job.entry.open().map_err(|error| failed(job, &error))?;
+        Ok(Opened {
+            checkpoint,
+            options,
         })
+    }
+
+    /// The same, where the engine knows models of its like: what is not supported is told before memory is sought for it.
+    fn open_known(&self, job: &Job) -> Result<Opened, Error> {
+        let opened = self.open(job)?;
+        hearth_llm::kind_of(&opened.checkpoint).map_err(|error| refused(job, error))?;
+        Ok(opened)
     }
 }
 

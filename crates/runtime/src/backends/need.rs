@@ -6,6 +6,7 @@ use hearth_llm::embedder::EmbedderConfig;
 use hearth_llm::engine::EngineConfig;
 use hearth_llm::{LoadOptions, Quantize};
 
+use super::Opened;
 use crate::engine::Need;
 
 /// The embeddings, which double as the projection onto the vocabulary where that has no tensor of its own.
@@ -113,14 +114,10 @@ fn stored(dtype: DType, tensor: &TensorLayout) -> u64 {
 
 /// What a text model needs. The KV cache gets what `config` grants it, or less where only that fits into `budget`, but
 /// at least what one full context takes.
-pub(super) fn of_text(
-    checkpoint: &Checkpoint,
-    options: LoadOptions,
-    config: &EngineConfig,
-    budget: u64,
-) -> Need {
+pub(super) fn of_text(opened: &Opened, config: &EngineConfig, budget: u64) -> Need {
+    let checkpoint = &opened.checkpoint;
     let sizes = Sizes::of(checkpoint);
-    let weights = weights(checkpoint, options, true);
+    let weights = weights(checkpoint, opened.options, true);
     let scratch = sizes.step(config.max_batch_tokens as u64, config.max_sequences as u64);
     // Widths beyond 32 bits are refused when the model is loaded.
     let head_dim = sizes.head_dim.min(u64::from(u32::MAX)) as usize;
@@ -142,11 +139,11 @@ pub(super) fn of_text(
 }
 
 /// What an embedding model needs.
-pub(super) fn of_embedding(
-    checkpoint: &Checkpoint,
-    options: LoadOptions,
-    config: &EmbedderConfig,
-) -> Need {
+pub(super) fn of_embedding(opened: &Opened, config: &EmbedderConfig) -> Need {
+    let Opened {
+        checkpoint,
+        options,
+    } = opened;
     let sizes = Sizes::of(checkpoint);
     // An input longer than a batch is computed alone.
     let rows = sizes.context.max(config.max_batch_tokens as u64);
@@ -156,7 +153,7 @@ pub(super) fn of_embedding(
         .saturating_mul(sizes.kv_heads.saturating_mul(sizes.head_dim));
     Need {
         read: checkpoint.weight_bytes(),
-        weights: weights(checkpoint, options, checkpoint.architecture() != "bert"),
+        weights: weights(checkpoint, *options, checkpoint.architecture() != "bert"),
         cache: 0,
         scratch: sizes.step(rows, 0).saturating_add(pass),
     }

@@ -9,7 +9,7 @@ use hearth_llm::template::ChatTemplate;
 use hearth_llm::tokenizer::Tokenizer;
 use hearth_llm::{LoadObserver, ModelInfo, TextModel, load_text_observed};
 
-use super::{Shared, cannot_start, failed, need, open, refused, tokenizer};
+use super::{Opened, Shared, cannot_start, failed, need, refused, tokenizer};
 use crate::engine::{Backend, Engine, Job, ModelKind, Need, Weights};
 use crate::preparation::Preparation;
 use crate::text::Chat;
@@ -31,12 +31,8 @@ impl Backend for TextBackend {
     }
 
     fn predict(&self, job: &Job) -> Result<Need, Error> {
-        let options = self.0.options(job)?;
-        let checkpoint = open(job)?;
-        // What is not supported is told before memory is sought for it.
-        hearth_llm::kind_of(&checkpoint).map_err(|error| refused(job, error))?;
-        let engine = &self.0.config.engine;
-        Ok(need::of_text(&checkpoint, options, engine, job.budget))
+        let opened = self.0.open_known(job)?;
+        Ok(need::of_text(&opened, &self.0.config.engine, job.budget))
     }
 
     fn load(
@@ -45,8 +41,10 @@ impl Backend for TextBackend {
         need: Need,
         observer: &dyn LoadObserver,
     ) -> Result<Box<dyn Weights>, Error> {
-        let checkpoint = open(job)?;
-        let options = self.0.options(job)?;
+        let Opened {
+            checkpoint,
+            options,
+        } = self.0.open(job)?;
         let tokenizer = tokenizer(job, &checkpoint)?;
         let template = ChatTemplate::open(&checkpoint, &tokenizer);
         let template = template.map_err(|error| failed(job, &error))?;

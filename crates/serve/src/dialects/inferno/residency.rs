@@ -3,13 +3,14 @@
 use axum::Json;
 use axum::extract::rejection::PathRejection;
 use axum::extract::{Path, State};
-use hearth_runtime::{LoadRequest, ModelState};
+use hearth_runtime::LoadRequest;
 use serde::Serialize;
 use utoipa::ToSchema;
 
 use super::error::{ApiError, Errors};
 use crate::caller::Caller;
 use crate::quantities::{datetime, size};
+use crate::residency;
 use crate::state::App;
 use crate::waiting::allow;
 
@@ -87,14 +88,9 @@ pub async fn unload(
     name: Result<Path<String>, PathRejection>,
 ) -> Result<Json<Unloaded>, ApiError> {
     let Path(model_id) = name?;
-    allow(&app, &caller, &model_id)?;
-    let was_loaded = app.runtime.unload(&model_id, false).await?;
     Ok(Json(Unloaded {
         status: "success",
-        message: match was_loaded {
-            true => "Model unloaded successfully",
-            false => "Model was not loaded",
-        },
+        message: residency::unload(&app, &caller, &model_id).await?,
         model_id,
     }))
 }
@@ -150,11 +146,7 @@ pub async fn status(
     let status = app.runtime.status(&model_id).await?;
     Ok(Json(ModelStatusAnswer {
         model_id,
-        status: match status.state {
-            ModelState::Loaded => "loaded",
-            ModelState::Loading => "loading",
-            ModelState::Unloading | ModelState::NotLoaded | ModelState::Failed => "not_loaded",
-        },
+        status: residency::word(status.state),
         backend: entry.format.to_string(),
         memory_usage: size(status.memory_bytes),
         metrics: ModelFigures {

@@ -14,6 +14,7 @@ use crate::caller::Caller;
 use crate::extract::admit_optional;
 use crate::fields::{FieldError, Fields};
 use crate::quantities::{datetime, duration, measured, percent, size};
+use crate::residency;
 use crate::state::App;
 use crate::waiting::allow;
 
@@ -55,11 +56,7 @@ impl From<ModelStatus> for Model {
         let loaded = status.state == ModelState::Loaded;
         Self {
             name: status.name,
-            status: match status.state {
-                ModelState::Loaded => "loaded",
-                ModelState::Loading => "loading",
-                ModelState::Unloading | ModelState::NotLoaded | ModelState::Failed => "not_loaded",
-            },
+            status: residency::word(status.state),
             quantized: status.quantized.filter(|_| loaded),
             memory_usage: loaded.then(|| size(status.memory_bytes)),
             uptime: status.uptime.filter(|_| loaded).map(duration),
@@ -226,14 +223,9 @@ pub async fn unload(
     name: Result<Path<String>, PathRejection>,
 ) -> Result<Json<UnloadAnswer>, ApiError> {
     let Path(name) = name?;
-    allow(&app, &caller, &name)?;
-    let was_loaded = app.runtime.unload(&name, false).await?;
     Ok(Json(UnloadAnswer {
         status: "success",
-        message: match was_loaded {
-            true => "Model unloaded successfully",
-            false => "Model was not loaded",
-        },
+        message: residency::unload(&app, &caller, &name).await?,
     }))
 }
 
