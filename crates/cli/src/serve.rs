@@ -9,7 +9,7 @@ use anyhow::{Context, Result, anyhow, bail};
 use hearth_hub::{Entry, Kind, Location};
 use hearth_kernels::KvDType;
 use hearth_runtime::{EngineConfig, PageStore, Runtime, RuntimeConfig};
-use hearth_serve::logs::{LogLayer, Logs};
+use hearth_serve::logs::{Console, LogLayer, Logs};
 use hearth_serve::settings::{LogLevel, Settings, Sources};
 use hearth_serve::{Handle, Server, StartError, show_logs};
 use tracing_subscriber::filter::LevelFilter;
@@ -36,7 +36,7 @@ pub fn run(args: Args) -> Result<()> {
     let sources = args.flags.sources()?;
     let mut settings = sources.load()?.settings;
     let home = flags::home()?;
-    let levels = start_logs(&settings, &home);
+    let (levels, _written) = start_logs(&settings, &home)?;
     if !settings.host.is_loopback() && !settings.auth && !settings.allow_remote {
         bail!(
             "other machines reach {}, and authentication is off, so whoever reaches it could use everything; turn it on \
@@ -142,8 +142,9 @@ impl Levels {
 
 /// Sends log lines to files and to stderr. Where there can be no files, to stderr alone. On stderr the lines are those
 /// of HEARTH_LOG (a level, or `module=level` pairs) where it is given.
-fn start_logs(settings: &Settings, home: &Path) -> Levels {
+fn start_logs(settings: &Settings, home: &Path) -> Result<(Levels, Written)> {
     let logs = Logs::open(settings, home).map(Arc::new);
+    let console = Console::start().context("cannot write to standard error")?;
     let (level, files) = reload::Layer::new(filter(settings.log_level));
     let mut layers: Vec<Box<dyn Layer<Registry> + Send + Sync>> = Vec::new();
     if let Ok(logs) = &logs {
@@ -153,18 +154,39 @@ fn start_logs(settings: &Settings, home: &Path) -> Levels {
     let has_own = own.is_some();
     let common = || EnvFilter::default().add_directive(filter(settings.log_level).into());
     let (level, stderr) = reload::Layer::new(own.unwrap_or_else(common));
+    let lines = console.clone();
     let lines = tracing_subscriber::fmt::layer()
-        .with_writer(std::io::stderr)
+        .with_writer(move || lines.clone())
         .with_target(false);
     layers.push(lines.with_filter(level).boxed());
     tracing_subscriber::registry().with(layers).init();
+    let written = Written {
+        logs: logs.as_ref().ok().cloned(),
+        console,
+    };
     match logs {
         Ok(logs) => show_logs(logs),
         Err(error) => tracing::warn!(%error, "no log files are written"),
     }
-    Levels {
+    let levels = Levels {
         files,
         stderr: (!has_own).then_some(stderr),
+    };
+    Ok((levels, written))
+}
+
+/// Sees to it, when it is dropped, that all log lines are written.
+struct Written {
+    logs: Option<Arc<Logs>>,
+    console: Console,
+}
+
+impl Drop for Written {
+    fn drop(&mut self) {
+        if let Some(logs) = &self.logs {
+            logs.flush();
+        }
+        self.console.flush();
     }
 }
 

@@ -256,9 +256,17 @@ fn logs_are_listed_read_and_cleared() {
     );
 }
 
+/// Ends the server, and gives what it has recorded.
+fn record(server: &mut Server) -> String {
+    server.terminate();
+    assert!(server.wait());
+    let path = server.home().join("audit/audit-000000000001.jsonl");
+    std::fs::read_to_string(path).expect("the record")
+}
+
 #[test]
 fn the_record_is_whole_until_somebody_changes_it() {
-    let server = Server::start(&[]);
+    let mut server = Server::start(&[]);
     server.ok(
         "/v1/completions",
         &completion("a secret prompt", json!({"max_tokens": 2})),
@@ -267,10 +275,10 @@ fn the_record_is_whole_until_somebody_changes_it() {
         "/auth/login",
         &json!({"username": "nobody", "password": "wrong password"}),
     );
+    let record = record(&mut server);
     let (whole, text) = hearth(server.home(), &["audit", "verify"], "");
     assert!(whole && text.contains("whole"), "{text}");
     let path = server.home().join("audit/audit-000000000001.jsonl");
-    let record = std::fs::read_to_string(&path).expect("the record");
     assert!(
         record.contains("\"event\":\"login\"") && record.contains("/v1/completions"),
         "{record}"
@@ -290,7 +298,7 @@ fn the_record_is_whole_until_somebody_changes_it() {
 
 #[test]
 fn changes_to_models_are_recorded_whatever_their_dialect() {
-    let server = Server::start(&[]);
+    let mut server = Server::start(&[]);
     let mut expected = Vec::new();
     for (method, path, action, model, outcome) in [
         ("POST", "/v1/models/ember/load", "load", Some("ember"), "ok"),
@@ -346,8 +354,7 @@ fn changes_to_models_are_recorded_whatever_their_dialect() {
         }));
     }
     server.get("/v1/models/ember/status");
-    let record = std::fs::read_to_string(server.home().join("audit/audit-000000000001.jsonl"));
-    let record = record.expect("the record");
+    let record = record(&mut server);
     let lines = record
         .lines()
         .map(|line| serde_json::from_str(line).expect("JSON"));
@@ -368,13 +375,12 @@ fn changes_to_models_are_recorded_whatever_their_dialect() {
 
 #[test]
 fn prompts_are_recorded_when_asked_for() {
-    let server = Server::start_with(home(), &[], &[("HEARTH_AUDIT_PROMPTS", "true")]);
+    let mut server = Server::start_with(home(), &[], &[("HEARTH_AUDIT_PROMPTS", "true")]);
     server.ok(
         "/v1/completions",
         &completion("a secret prompt", json!({"max_tokens": 2})),
     );
-    let record = std::fs::read_to_string(server.home().join("audit/audit-000000000001.jsonl"))
-        .expect("the record");
+    let record = record(&mut server);
     assert!(record.contains("a secret prompt"), "{record}");
 }
 

@@ -172,10 +172,7 @@ impl Line {
             .with("method", method.as_str())
             .with("path", path.as_str())
             .with("status", status.as_u16());
-        app.audit.event(match note.left() {
-            Some(prompt) => event.with("prompt", prompt.clone()),
-            None => event,
-        });
+        app.audit.event(event.noted(note));
     }
 }
 

@@ -44,6 +44,7 @@ mod turns;
 mod upstream;
 mod waiting;
 mod watched;
+mod writer;
 
 pub use caller::{Caller, Identity, Means, Permission, Role};
 pub use family::Family;

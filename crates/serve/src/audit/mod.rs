@@ -10,9 +10,9 @@ mod verify;
 use std::fs::{self, File};
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, OnceLock};
+use std::sync::{Arc, OnceLock};
 
-use chrono::{SecondsFormat, Utc};
+use chrono::{DateTime, SecondsFormat, Utc};
 use serde_json::{Map, Value, json};
 use sha2::{Digest, Sha256};
 
@@ -22,6 +22,7 @@ pub use verify::{Broken, Verified, verify};
 use crate::caller::{Caller, Means};
 use crate::fields::Fields;
 use crate::settings::Settings;
+use crate::writer::{Batch, Writer};
 
 /// What the first line has in the place of the hash of the one before.
 pub const GENESIS: &str = "0000000000000000000000000000000000000000000000000000000000000000";
@@ -59,6 +60,15 @@ impl Event {
         }
     }
 
+    /// With what was left for its line.
+    #[must_use]
+    pub fn noted(self, note: &Note) -> Self {
+        match note.0.get() {
+            Some(prompt) => self.with("prompt", prompt.clone()),
+            None => self,
+        }
+    }
+
     /// More about it.
     #[must_use]
     pub fn with(mut self, name: &str, value: impl Into<Value>) -> Self {
@@ -84,16 +94,17 @@ impl Note {
             let _ = self.0.set(Value::Object(members));
         }
     }
-
-    /// What was left.
-    pub fn left(&self) -> Option<&Value> {
-        self.0.get()
-    }
 }
 
-/// The record. Nothing is kept where the settings say so.
+/// Events that may wait to be written; one more waits until there is room.
+const MOST_WAITING: usize = 1024;
+
+/// The record, written by a thread of its own. Nothing is kept where the settings say so.
 #[derive(Debug)]
-pub struct Audit(Option<Mutex<Chain>>);
+pub struct Audit(Option<Writer<Entry>>);
+
+/// An event and when it came.
+type Entry = (DateTime<Utc>, Event);
 
 impl Audit {
     /// No record.
@@ -109,20 +120,27 @@ impl Audit {
         if !settings.audit {
             return Ok(Self(None));
         }
-        let chain = Chain::open(home, settings.audit_size.0, settings.audit_files)?;
-        Ok(Self(Some(Mutex::new(chain))))
+        let mut chain = Chain::open(home, settings.audit_size.0, settings.audit_files)?;
+        let write = move |batch: &mut Batch<Entry>| chain.write(&batch.items);
+        Ok(Self(Some(Writer::start("audit", MOST_WAITING, write)?)))
     }
 
-    /// Writes an event. One that cannot be written is told in the log.
+    /// Hands an event over to be written, and waits where many are waiting already: none is passed over. One
+    /// that cannot be written is told in the log.
     pub fn event(&self, event: Event) {
-        let Some(chain) = &self.0 else {
+        let Some(writer) = &self.0 else {
             return;
         };
-        let mut chain = chain
-            .lock()
-            .unwrap_or_else(|poisoned| poisoned.into_inner());
-        if let Err(error) = chain.append(&event) {
-            tracing::error!(%error, kind = event.kind, "the audit log cannot be written");
+        let kind = event.kind;
+        if !writer.put((Utc::now(), event)) {
+            tracing::error!(kind, "the audit log is not written any more");
+        }
+    }
+
+    /// Waits until all events so far are written.
+    pub fn flush(&self) {
+        if let Some(writer) = &self.0 {
+            writer.flush();
         }
     }
 }
@@ -183,32 +201,47 @@ impl Chain {
             most_files,
         };
         if whole < text.len() {
-            chain.append(&Event::new("torn_line").with("bytes", text.len() - whole))?;
+            let event = Event::new("torn_line").with("bytes", text.len() - whole);
+            chain.append(&[(Utc::now(), event)])?;
         }
         Ok(chain)
     }
 
-    fn append(&mut self, event: &Event) -> io::Result<()> {
-        if self.size >= self.most_bytes {
-            self.rotate()?;
+    /// Appends events; tells in the log of those that cannot be.
+    fn write(&mut self, events: &[Entry]) {
+        let first = self.next;
+        if let Err(error) = self.append(events) {
+            let lost = events.len() as u64 - (self.next - first);
+            tracing::error!(%error, lost, "the audit log cannot be written");
         }
-        let mut line = Map::new();
-        line.insert("seq".into(), json!(self.next));
-        line.insert(
-            "time".into(),
-            json!(Utc::now().to_rfc3339_opts(SecondsFormat::Millis, true)),
-        );
-        line.insert("event".into(), json!(event.kind));
-        line.extend(event.members.clone());
-        line.insert("prev".into(), json!(self.last_hash));
-        let text = Value::Object(line).to_string();
-        let hash = hash_of(text.as_bytes());
-        let open = text.strip_suffix('}').unwrap_or(&text);
-        let line = format!("{open},\"hash\":\"{hash}\"}}\n");
-        self.file.write_all(line.as_bytes())?;
-        self.size += line.len() as u64;
-        self.next += 1;
-        self.last_hash = hash;
+    }
+
+    fn append(&mut self, events: &[Entry]) -> io::Result<()> {
+        let mut lines = Lines {
+            text: String::new(),
+            next: self.next,
+            last_hash: self.last_hash.clone(),
+        };
+        for (at, event) in events {
+            if self.size + lines.text.len() as u64 >= self.most_bytes {
+                self.put(&mut lines)?;
+                self.rotate()?;
+            }
+            lines.add(*at, event);
+        }
+        self.put(&mut lines)
+    }
+
+    /// Writes lines in one piece. Where that fails, the record ends as it did.
+    fn put(&mut self, lines: &mut Lines) -> io::Result<()> {
+        if let Err(error) = self.file.write_all(lines.text.as_bytes()) {
+            self.file.set_len(self.size)?;
+            return Err(error);
+        }
+        self.size += lines.text.len() as u64;
+        self.next = lines.next;
+        self.last_hash.clone_from(&lines.last_hash);
+        lines.text.clear();
         Ok(())
     }
 
@@ -221,6 +254,31 @@ impl Chain {
             fs::remove_file(oldest)?;
         }
         Ok(())
+    }
+}
+
+/// Lines that go on with the chain, and its end after them.
+struct Lines {
+    text: String,
+    next: u64,
+    last_hash: String,
+}
+
+impl Lines {
+    fn add(&mut self, at: DateTime<Utc>, event: &Event) {
+        let mut line = Map::new();
+        line.insert("seq".into(), json!(self.next));
+        let time = at.to_rfc3339_opts(SecondsFormat::Millis, true);
+        line.insert("time".into(), json!(time));
+        line.insert("event".into(), json!(event.kind));
+        line.extend(event.members.clone());
+        line.insert("prev".into(), json!(self.last_hash));
+        let text = Value::Object(line).to_string();
+        let hash = hash_of(text.as_bytes());
+        let open = text.strip_suffix('}').unwrap_or(&text);
+        self.text += &format!("{open},\"hash\":\"{hash}\"}}\n");
+        self.next += 1;
+        self.last_hash = hash;
     }
 }
 

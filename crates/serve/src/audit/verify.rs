@@ -258,6 +258,7 @@ mod tests {
         let audits = [(), ()].map(|()| Audit::of(&settings, home.path()).expect("a record"));
         for audit in &audits {
             audit.event(Event::new("test"));
+            audit.flush();
         }
         for folder in ["audit", "audit-2"] {
             assert_eq!(

@@ -1,21 +1,26 @@
-//! Log files: `server.log` with everything, `api_requests.log` with one line a request.
+//! Log files: `server.log` with everything, `api_requests.log` with one line a request. A thread writes them;
+//! what comes faster than it can write is passed over, and how much it was is told.
 
+mod console;
 mod read;
 mod rotating;
 
 use std::fmt::{self, Write};
 use std::io;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use chrono::Local;
 use tracing::field::{Field, Visit};
 use tracing::{Event, Level, Subscriber};
 use tracing_subscriber::layer::{Context, Layer};
 
-pub use read::{LogFile, list};
+pub use console::Console;
+pub use read::LogFile;
 pub use rotating::{Rotating, Rotation};
 
 use crate::settings::{LogLevel, Settings};
+use crate::writer::{Batch, Writer};
 
 /// The files.
 pub const NAMES: [&str; 2] = ["server.log", "api_requests.log"];
@@ -27,8 +32,50 @@ pub const REQUESTS: &str = "hearth_serve::api";
 #[derive(Debug)]
 pub struct Logs {
     folder: PathBuf,
+    files: Arc<Files>,
+    writer: Writer<Line>,
+}
+
+/// Lines that may wait to be written.
+const MOST_WAITING: usize = 8192;
+
+#[derive(Debug)]
+struct Files {
     server: Rotating,
     requests: Rotating,
+}
+
+#[derive(Debug)]
+struct Line {
+    text: String,
+    is_request: bool,
+}
+
+impl Files {
+    fn write(&self, batch: &Batch<Line>) {
+        let lines = || batch.items.iter().map(|line| line.text.as_str());
+        let lost = (batch.lost > 0).then(|| passed_over(batch.lost));
+        let requests = batch.items.iter().filter(|line| line.is_request);
+        // There is nowhere to tell of a log that cannot be written.
+        let _ = self
+            .server
+            .append(lost.as_deref().into_iter().chain(lines()));
+        let _ = self
+            .requests
+            .append(requests.map(|line| line.text.as_str()));
+    }
+}
+
+/// The line that stands for `lost` lines.
+fn passed_over(lost: u64) -> String {
+    let text = format!("{lost} lines came faster than they could be written, and are not here");
+    whole_line(LogLevel::Warning, "logs", &text)
+}
+
+/// A line as it stands in a file, without its end.
+fn whole_line(level: LogLevel, module: &str, text: &str) -> String {
+    let time = Local::now().format("%Y-%m-%d %H:%M:%S,%3f");
+    format!("{time} - {module} - {} - {text}", level.word())
 }
 
 impl Logs {
@@ -47,11 +94,31 @@ impl Logs {
             keep: settings.log_files,
         };
         let open = |name: &str| Rotating::open(folder.join(name), rotation);
-        Ok(Self {
+        let files = Arc::new(Files {
             server: open(NAMES[0])?,
             requests: open(NAMES[1])?,
+        });
+        let own = Arc::clone(&files);
+        let write = move |batch: &mut Batch<Line>| own.write(batch);
+        Ok(Self {
             folder,
+            files,
+            writer: Writer::start("logs", MOST_WAITING, write)?,
         })
+    }
+
+    /// The log files with all lines so far: those that are written and those that were set aside.
+    ///
+    /// # Errors
+    /// Those of the file system.
+    pub fn list(&self) -> io::Result<Vec<LogFile>> {
+        self.flush();
+        read::list(&self.folder)
+    }
+
+    /// Waits until all lines so far are in the files.
+    pub fn flush(&self) {
+        self.writer.flush();
     }
 
     /// Where the files are.
@@ -62,15 +129,15 @@ impl Logs {
     /// The file of this name, if it is one that is written now.
     pub fn written(&self, name: &str) -> Option<&Rotating> {
         match name {
-            _ if name == NAMES[0] => Some(&self.server),
-            _ if name == NAMES[1] => Some(&self.requests),
+            _ if name == NAMES[0] => Some(&self.files.server),
+            _ if name == NAMES[1] => Some(&self.files.requests),
             _ => None,
         }
     }
 }
 
 /// Writes events to the files.
-pub struct LogLayer(pub std::sync::Arc<Logs>);
+pub struct LogLayer(pub Arc<Logs>);
 
 impl<S: Subscriber> Layer<S> for LogLayer {
     fn on_event(&self, event: &Event<'_>, _context: Context<'_, S>) {
@@ -78,14 +145,11 @@ impl<S: Subscriber> Layer<S> for LogLayer {
         let mut text = Text::default();
         event.record(&mut text);
         let module = metadata.target().rsplit("::").next().unwrap_or_default();
-        let time = Local::now().format("%Y-%m-%d %H:%M:%S,%3f");
-        let level = level_of(*metadata.level()).word();
-        let line = format!("{time} - {module} - {level} - {}", one_line(text.whole()));
-        // There is nowhere to tell of a log that cannot be written.
-        let _ = self.0.server.line(&line);
-        if metadata.target() == REQUESTS {
-            let _ = self.0.requests.line(&line);
-        }
+        let level = level_of(*metadata.level());
+        self.0.writer.offer(Line {
+            text: whole_line(level, module, &one_line(text.whole())),
+            is_request: metadata.target() == REQUESTS,
+        });
     }
 }
 
@@ -144,7 +208,6 @@ impl Visit for Text {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::sync::Arc;
     use tracing_subscriber::prelude::*;
 
     #[test]
@@ -156,6 +219,7 @@ mod tests {
             tracing::info!(target: REQUESTS, "[API REQUEST] GET /health - Client: 127.0.0.1");
             tracing::warn!(model = "a\nb", "two\nlines {}", "\u{1b}[31m");
         });
+        logs.flush();
         let text = std::fs::read_to_string(home.path().join("logs/server.log")).expect("the file");
         let lines: Vec<&str> = text.lines().collect();
         assert_eq!(lines.len(), 2, "{text}");

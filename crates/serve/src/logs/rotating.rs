@@ -33,6 +33,16 @@ struct Open {
     day: NaiveDate,
 }
 
+impl Open {
+    /// Writes all of `bytes`, which are empty then.
+    fn write(&mut self, bytes: &mut Vec<u8>) -> io::Result<()> {
+        self.file.write_all(bytes)?;
+        self.size += bytes.len() as u64;
+        bytes.clear();
+        Ok(())
+    }
+}
+
 impl Rotating {
     /// Opens the file for appending, made if it is not there.
     ///
@@ -47,25 +57,30 @@ impl Rotating {
         })
     }
 
-    /// Appends a line, in one piece.
+    /// Appends lines, in one piece where they go into one file.
     ///
     /// # Errors
     /// Those of the file system. A file that cannot be set aside goes on being written.
-    pub fn line(&self, line: &str) -> io::Result<()> {
+    pub fn append<'l>(&self, lines: impl Iterator<Item = &'l str>) -> io::Result<()> {
         let mut open = self
             .open
             .lock()
             .unwrap_or_else(|poisoned| poisoned.into_inner());
-        let is_full = open.size > 0 && open.size + line.len() as u64 >= self.rotation.size;
-        if is_full || open.day != Local::now().date_naive() {
-            *open = self.rotate()?;
+        let today = Local::now().date_naive();
+        let mut bytes = Vec::new();
+        for line in lines {
+            let size = open.size + bytes.len() as u64;
+            let is_full = size > 0 && size + line.len() as u64 >= self.rotation.size;
+            if is_full || open.day != today {
+                open.write(&mut bytes)?;
+                if let Ok(new) = self.rotate() {
+                    *open = new;
+                }
+            }
+            bytes.extend_from_slice(line.as_bytes());
+            bytes.push(b'\n');
         }
-        let mut bytes = Vec::with_capacity(line.len() + 1);
-        bytes.extend_from_slice(line.as_bytes());
-        bytes.push(b'\n');
-        open.file.write_all(&bytes)?;
-        open.size += bytes.len() as u64;
-        Ok(())
+        open.write(&mut bytes)
     }
 
     /// Empties the file; writing goes on. Answers how many bytes it had.
@@ -148,16 +163,17 @@ mod tests {
         let folder = tempfile::tempdir().expect("a folder");
         let log = Rotating::open(folder.path().join("x.log"), Rotation { size: 10, keep: 2 })
             .expect("a file");
-        for line in [
+        let lines = [
             "one",
             "two",
             "three",
             "four",
             "a line longer than the size",
             "six",
-        ] {
-            log.line(line).expect("there is room");
-        }
+        ];
+        let (first, rest) = lines.split_at(3);
+        log.append(first.iter().copied()).expect("there is room");
+        log.append(rest.iter().copied()).expect("there is room");
         let expected = [
             ("x.log", "six\n"),
             ("x.log.1", "a line longer than the size\n"),
@@ -180,9 +196,9 @@ mod tests {
             },
         )
         .expect("a file");
-        log.line("one").expect("there is room");
+        log.append(["one"].into_iter()).expect("there is room");
         assert_eq!(log.clear().expect("it is open"), 4);
-        log.line("two").expect("there is room");
+        log.append(["two"].into_iter()).expect("there is room");
         assert_eq!(
             names(folder.path()),
             [("x.log".to_owned(), "two\n".to_owned())]
@@ -206,7 +222,7 @@ mod tests {
             },
         )
         .expect("a file");
-        log.line("new").expect("there is room");
+        log.append(["new"].into_iter()).expect("there is room");
         let expected = [("x.log", "new\n"), ("x.log.1", "old\n")];
         assert_eq!(
             names(folder.path()),

@@ -177,6 +177,10 @@ impl Server {
         }
         app.runtime.shutdown(Shutdown::Drain).await;
         app.traces.end().await;
+        let written = tokio::task::spawn_blocking(move || app.audit.flush()).await;
+        if let Err(error) = written {
+            tracing::error!(%error, "the audit log may lack its end");
+        }
     }
 }
 

@@ -14,7 +14,7 @@ use crate::audit::Event;
 use crate::caller::Caller;
 use crate::family::Family;
 use crate::fields::FieldError;
-use crate::logs::{LogFile, list};
+use crate::logs::LogFile;
 use crate::problem::{Kind, Problem};
 use crate::quantities::datetime;
 use crate::route::{Access, Routes};
@@ -36,9 +36,9 @@ pub fn routes() -> Routes {
 )]
 pub async fn index(State(app): State<App>) -> Result<Json<Value>, ApiError> {
     let logs = app.logs.clone().ok_or_else(no_logs)?;
-    let folder = logs.folder().to_owned();
+    let folder = logs.folder().display().to_string();
     let files = blocking(move || {
-        let files = list(&folder)?.into_iter().map(|file| {
+        let files = logs.list()?.into_iter().map(|file| {
             let lines = file.count_lines()?;
             Ok((file, lines))
         });
@@ -61,7 +61,7 @@ pub async fn index(State(app): State<App>) -> Result<Json<Value>, ApiError> {
         })
         .collect();
     Ok(Json(json!({
-        "log_directory": logs.folder().display().to_string(),
+        "log_directory": folder,
         "log_level": app.settings().log_level.word(),
         "available_log_files": files,
         "total_log_size_mb": megabytes(total),
@@ -162,8 +162,7 @@ async fn find(app: &App, name: Result<Path<String>, PathRejection>) -> Result<Lo
         return Err(missing(""));
     };
     let logs = app.logs.clone().ok_or_else(no_logs)?;
-    let folder = logs.folder().to_owned();
-    let files = blocking(move || list(&folder)).await?;
+    let files = blocking(move || logs.list()).await?;
     files
         .into_iter()
         .find(|file| file.name == name)
