@@ -2,6 +2,7 @@
 
 mod http_support;
 
+use http_support::socket::Client;
 use http_support::{CHAT, Reply, Server, chat, hearth};
 use serde_json::{Value, json};
 
@@ -594,4 +595,22 @@ fn the_command_line_keeps_accounts() {
     assert!(hearth(&["user", "password", "root"], "another horse\n").0);
     assert!(hearth(&["user", "remove", "root"], "").0);
     assert!(!hearth(&["user", "remove", "root"], "").0);
+}
+
+#[test]
+fn a_socket_serves_nobody_whose_session_has_ended() {
+    let (server, token) = guarded();
+    let bearer = format!("Bearer {token}");
+    let mut client = Client::open_with(&server, &[("authorization", &bearer)]);
+    let asked = |id: &str| {
+        let data = chat("Hello!", json!({"max_tokens": 1}));
+        json!({"type": "chat", "id": id, "data": data})
+    };
+    client.say(&asked("before"));
+    assert_eq!(client.rest_of("before").1["type"], "chat_done");
+    let reply = server.ask("POST", "/auth/logout", &token, &Value::Null);
+    assert_eq!(reply.status, 200, "{}", reply.body);
+    client.say(&asked("after"));
+    let (_, last) = client.rest_of("after");
+    assert_eq!(last["data"]["error"]["code"], "authentication_failed");
 }

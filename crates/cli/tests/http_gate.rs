@@ -6,6 +6,7 @@ use std::io::{Read, Write};
 use std::net::TcpStream;
 use std::time::{Duration, Instant};
 
+use http_support::socket::Client;
 use http_support::{Reply, Server, chat, completion, hearth};
 use serde_json::{Value, json};
 
@@ -380,8 +381,22 @@ fn prompts_are_recorded_when_asked_for() {
         "/v1/completions",
         &completion("a secret prompt", json!({"max_tokens": 2})),
     );
+    let mut client = Client::open(&server);
+    let data = chat("a secret message", json!({"max_tokens": 2}));
+    client.say(&json!({"type": "chat", "id": "chat_001", "data": data}));
+    assert_eq!(client.rest_of("chat_001").1["type"], "chat_done");
     let record = record(&mut server);
     assert!(record.contains("a secret prompt"), "{record}");
+    let chat = record
+        .lines()
+        .find(|line| line.contains("\"event\":\"chat\""));
+    let chat = chat.expect("chats on a socket are recorded");
+    assert!(
+        chat.contains("chat_001")
+            && chat.contains("\"outcome\":\"ok\"")
+            && chat.contains("a secret message"),
+        "{chat}"
+    );
 }
 
 #[test]

@@ -6,7 +6,11 @@ mod http_support;
 use std::io::{Read, Write};
 use std::net::TcpStream;
 use std::process::Command;
+use std::sync::mpsc;
+use std::time::{Duration, Instant};
 
+use http_support::service::{EVENTS, Service, chunk, entry, send, server};
+use http_support::socket::Client;
 use http_support::{CHAT, Server, chat, completion, events};
 use serde_json::json;
 
@@ -114,6 +118,68 @@ fn a_client_that_reads_one_byte_at_a_time_gets_its_whole_answer() {
     assert!(chunked.ends_with("0\r\n\r\n") && chunked.contains("data: [DONE]"));
     assert_eq!(text(chunked), text(&quick));
     assert!(!events(&quick).is_empty() && !text(&quick).is_empty());
+}
+
+/// A service whose streams go on until nobody takes them, which it tells then.
+fn endless() -> (Service, mpsc::Receiver<()>) {
+    let (ended, end) = mpsc::channel();
+    let service = Service::start(move |_, _, socket| {
+        let content = "x".repeat(1 << 12);
+        let choice = json!({"index": 0, "delta": {"content": content}});
+        let event = chunk(&format!("data: {}\n\n", json!({"choices": [choice]})));
+        send(socket, EVENTS);
+        while socket.write_all(event.as_bytes()).is_ok() {}
+        let _ = ended.send(());
+    });
+    (service, end)
+}
+
+fn memory(server: &Server) -> u64 {
+    let page = server.get("/metrics").body;
+    let name = "hearth_process_memory_bytes ";
+    let bytes = page.lines().find_map(|line| line.strip_prefix(name));
+    let bytes: f64 = bytes.expect("the measure").parse().expect("a number");
+    bytes as u64
+}
+
+/// Takes a little of an endless answer between answers to others, until the service behind it is told that
+/// nobody takes it any more.
+fn take_slowly(server: &Server, end: &mpsc::Receiver<()>, mut take: impl FnMut()) {
+    assert_answers(server);
+    let before = memory(server);
+    let until = Instant::now() + Duration::from_secs(60);
+    while end.try_recv().is_err() {
+        assert!(Instant::now() < until, "the stream goes on");
+        take();
+        assert_answers(server);
+        let grown = memory(server).saturating_sub(before);
+        assert!(grown < 64 << 20, "{grown} bytes wait for one client");
+    }
+}
+
+#[test]
+fn a_client_that_takes_one_byte_now_and_then_loses_its_stream_not_the_servers_memory() {
+    let (service, end) = endless();
+    let server = server(
+        &entry("other", &service.url(), ""),
+        &[],
+        &[("HEARTH_WRITE_TIMEOUT", "1s")],
+    );
+    let body = chat("Hello!", json!({"model": "big", "stream": true})).to_string();
+    let mut socket = server.announce("/v1/chat/completions", body.len() as u64);
+    socket.write_all(body.as_bytes()).expect("the server reads");
+    let mut byte = [0];
+    take_slowly(&server, &end, || {
+        // The end of the connection comes as an end or as a reset.
+        let _ = socket.read(&mut byte);
+    });
+
+    let mut client = Client::open(&server);
+    let data = chat("Hello!", json!({"model": "big"}));
+    client.say(&json!({"type": "chat", "id": "one", "data": data}));
+    assert_eq!(client.hear()["type"], "chat_chunk");
+    // One that takes nothing at all.
+    take_slowly(&server, &end, || {});
 }
 
 #[test]

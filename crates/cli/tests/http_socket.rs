@@ -2,67 +2,10 @@
 
 mod http_support;
 
-use std::net::TcpStream;
-
+use http_support::socket::Client;
 use http_support::{CHAT, Server, chat, is_datetime};
 use serde_json::{Value, json};
-use tungstenite::{Message, WebSocket};
-
-/// A client of the socket.
-struct Client(WebSocket<TcpStream>);
-
-impl Client {
-    fn open(server: &Server) -> Self {
-        let (socket, _answer) = tungstenite::client(server.url("ws", "/ws"), server.connect())
-            .expect("the server takes WebSockets");
-        Self(socket)
-    }
-
-    fn say(&mut self, message: &Value) {
-        self.raw(&message.to_string());
-    }
-
-    fn raw(&mut self, text: &str) {
-        self.0.send(Message::text(text)).expect("the server reads");
-    }
-
-    /// The next message of the server.
-    fn hear(&mut self) -> Value {
-        loop {
-            match self.0.read().expect("the server answers in time") {
-                Message::Text(text) => return serde_json::from_str(&text).expect("JSON"),
-                Message::Ping(_) | Message::Pong(_) => {}
-                other => panic!("no message: {other:?}"),
-            }
-        }
-    }
-
-    /// The next message for `id`, others passed over.
-    fn hear_of(&mut self, id: &str) -> Value {
-        loop {
-            let message = self.hear();
-            if message["id"] == id {
-                return message;
-            }
-        }
-    }
-
-    /// A chat's pieces together, and its last message.
-    fn rest_of(&mut self, id: &str) -> (String, Value) {
-        let mut text = String::new();
-        loop {
-            let message = self.hear_of(id);
-            match message["type"].as_str() {
-                Some("chat_chunk") => {
-                    text += message["data"]["delta"]["content"]
-                        .as_str()
-                        .unwrap_or_default();
-                }
-                _ => return (text, message),
-            }
-        }
-    }
-}
+use tungstenite::Message;
 
 fn asked(id: &str, text: &str, more: Value) -> Value {
     json!({"type": "chat", "id": id, "data": chat(text, more)})
@@ -302,6 +245,21 @@ fn failures_are_messages_and_the_connection_stays() {
     }
     client.say(&asked("last", "Hello!", json!({"max_tokens": 2})));
     assert_eq!(client.rest_of("last").1["type"], "chat_done");
+}
+
+#[test]
+fn a_chat_counts_as_a_request() {
+    let server = Server::start(&["--rate-limit", "6", "--burst-limit", "3"]);
+    // The handshake is the first.
+    let mut client = Client::open(&server);
+    for (id, kind) in [("a", "chat_done"), ("b", "chat_done"), ("c", "error")] {
+        client.say(&asked(id, "Hello!", json!({"max_tokens": 1})));
+        let (_, last) = client.rest_of(id);
+        assert_eq!(last["type"], kind, "{last}");
+        if kind == "error" {
+            assert_eq!(last["data"]["error"]["code"], "rate_limit_exceeded");
+        }
+    }
 }
 
 #[test]

@@ -9,7 +9,7 @@ use std::sync::mpsc;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use http_support::service::{EVENTS, Service, answer, chunk, send};
+use http_support::service::{EVENTS, Service, answer, chunk, entry, send, server, with_service};
 use http_support::{Reply, Server, hearth, merge};
 use serde_json::{Value, json};
 
@@ -19,25 +19,6 @@ const PATIENCE: Duration = Duration::from_secs(60);
 const ANSWER: &str = r#"{"id":"chatcmpl-1", "object":"chat.completion","model":"big-2026", "choices":[{"index":0,
   "message":{"role":"assistant","content":"Héllo!"},"finish_reason":"stop"}],
   "usage":{"prompt_tokens":5,"completion_tokens":7,"total_tokens":12}}"#;
-
-/// A server with the entries `[[upstream]]`.
-fn server(entries: &str, arguments: &[&str], variables: &[(&str, &str)]) -> Server {
-    let home = tempfile::tempdir().expect("a folder for the server's home");
-    std::fs::write(home.path().join("hearth.toml"), entries).expect("a file");
-    Server::start_with(home, arguments, variables)
-}
-
-/// An entry of the kind `kind` that serves the model `big`.
-fn entry(kind: &str, url: &str, more: &str) -> String {
-    format!(
-        "[[upstream]]\nname = 'far'\nservice = '{kind}'\nbase_url = '{url}'\nmodels = ['big']\n{more}\n"
-    )
-}
-
-/// A server with one service of the operator's own, which has no limits.
-fn with_service(service: &Service) -> Server {
-    server(&entry("other", &service.url(), ""), &[], &[])
-}
 
 fn chat(more: Value) -> Value {
     let body = json!({"model": "big", "messages": [{"role": "user", "content": "Hello!"}]});
@@ -131,19 +112,13 @@ fn models_elsewhere_are_listed_and_are_not_loaded_here() {
         (&json!("far"), &json!("big"))
     );
     assert_eq!(server.get("/v1/models/big").json(), *big[0]);
-    for (path, body) in [
-        ("/v1/models/big/load", json!({})),
-        ("/v1/models/big/unload", json!({})),
-        (
-            "/v1/batch",
-            json!({"model": "big", "requests": [{"id": "a", "messages": []}]}),
-        ),
-        (
-            "/api/v1/generate",
-            json!({"model": "big", "prompt": "Hello"}),
-        ),
+    for path in [
+        "/v1/models/big/load",
+        "/v1/models/big/unload",
+        "/api/v1/models/big/load",
+        "/api/v1/models/big/unload",
     ] {
-        let reply = server.post(path, &body);
+        let reply = server.post(path, &json!({}));
         assert_eq!(reply.status, 400, "{path}: {}", reply.body);
         let message = reply.json()["error"]["message"].to_string();
         assert!(message.contains("'far'"), "{path}: {message}");

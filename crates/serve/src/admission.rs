@@ -54,7 +54,7 @@ impl Admission {
         entered.ok().map(|_| Ticket {
             door: Arc::clone(self),
             entered: Instant::now(),
-            bytes: 0,
+            bytes: AtomicUsize::new(0),
             turn: None,
             is_counted: true,
         })
@@ -82,7 +82,7 @@ impl Admission {
 pub struct Ticket {
     door: Arc<Admission>,
     entered: Instant,
-    bytes: usize,
+    bytes: AtomicUsize,
     turn: Option<Turn>,
     is_counted: bool,
 }
@@ -110,7 +110,7 @@ impl Ticket {
 
     /// Makes room for `bytes` more of the request's body, which it holds until it leaves. Answers whether
     /// there was room.
-    pub fn make_room(&mut self, bytes: usize) -> bool {
+    pub fn make_room(&self, bytes: usize) -> bool {
         let door = &self.door;
         let held = door
             .bytes
@@ -119,7 +119,7 @@ impl Ticket {
                     .filter(|&sum| sum <= door.bytes_limit)
             });
         if held.is_ok() {
-            self.bytes += bytes;
+            self.bytes.fetch_add(bytes, Ordering::AcqRel);
         }
         held.is_ok()
     }
@@ -132,7 +132,8 @@ impl Drop for Ticket {
             self.door.busy_micros.fetch_add(micros, Ordering::AcqRel);
             self.door.finished.fetch_add(1, Ordering::AcqRel);
         }
-        self.door.bytes.fetch_sub(self.bytes, Ordering::AcqRel);
+        let bytes = self.bytes.load(Ordering::Acquire);
+        self.door.bytes.fetch_sub(bytes, Ordering::AcqRel);
         self.door.active.fetch_sub(1, Ordering::AcqRel);
     }
 }
@@ -167,8 +168,8 @@ mod tests {
     #[test]
     fn bodies_share_their_room_and_give_it_back() {
         let door = Admission::new(2, 100);
-        let mut first = door.enter().expect("there is room");
-        let mut second = door.enter().expect("there is room");
+        let first = door.enter().expect("there is room");
+        let second = door.enter().expect("there is room");
         assert!(first.make_room(60) && second.make_room(40));
         assert!(!second.make_room(1));
         assert!(!second.make_room(usize::MAX));

@@ -4,6 +4,7 @@
 //! names the field, what was expected and what came. The dialects put that error into their own envelopes.
 
 use std::ops::RangeInclusive;
+use std::time::Duration;
 
 use serde_json::{Map, Value};
 
@@ -168,6 +169,12 @@ impl Fields {
             Some(_) => Err(FieldError::invalid(name, expected(), value)),
             None => Err(FieldError::wrong_type(name, expected(), value)),
         }
+    }
+
+    /// `timeout`: how long the answer may take, given in seconds, up to a day.
+    pub fn timeout(&self) -> Result<Option<Duration>, FieldError> {
+        let seconds = self.number("timeout", 0.001..=86_400.0)?;
+        Ok(seconds.map(Duration::from_secs_f64))
     }
 
     /// A whole number within `range`; `4.0` is one.

@@ -131,7 +131,7 @@ async fn elsewhere(app: &App, route: &Route, request: Request) -> Result<(Reques
     let (request, credential) = match route.elsewhere {
         Elsewhere::No => (request, None),
         Elsewhere::Query => {
-            let credential = credential::in_query(&request);
+            let credential = credential::in_query(request.uri());
             (request, credential)
         }
         Elsewhere::Body => {

@@ -179,9 +179,10 @@ pub async fn health(State(app): State<App>) -> (StatusCode, Json<Health>) {
         Condition::Unhealthy => StatusCode::SERVICE_UNAVAILABLE,
         _ => StatusCode::OK,
     };
+    let upstreams = app.upstreams();
     let (openai, baseten) = tokio::join!(
-        app.upstreams.status(Service::OpenAi),
-        app.upstreams.status(Service::Baseten),
+        upstreams.status(Service::OpenAi),
+        upstreams.status(Service::Baseten),
     );
     let uptime = app.started.elapsed();
     let engines: BTreeMap<String, LoadedModel> = app

@@ -32,6 +32,7 @@ mod private;
 mod probes;
 mod problem;
 mod quantities;
+mod remote;
 mod residency;
 mod route;
 mod router;

@@ -17,6 +17,7 @@ use serde_json::{Map, Value, json};
 use crate::caller::Denied;
 use crate::extract::Refusal;
 use crate::fields::{FieldError, Reason};
+use crate::limits::Excess;
 
 /// The kinds of failure that clients can tell apart.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -218,6 +219,12 @@ impl From<FieldError> for Problem {
     }
 }
 
+impl From<Excess> for Problem {
+    fn from(excess: Excess) -> Self {
+        Self::new(Kind::RateLimited, excess.to_string()).retry_after(excess.retry_after)
+    }
+}
+
 impl From<Denied> for Problem {
     fn from(denied: Denied) -> Self {
         Self::new(Kind::Forbidden, denied.to_string())
@@ -380,6 +387,7 @@ macro_rules! causes {
 causes!(
     crate::auth::AuthError,
     Denied,
+    Excess,
     FieldError,
     Refusal,
     hearth_runtime::Error,

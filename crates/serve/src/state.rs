@@ -16,7 +16,7 @@ use crate::limits::Limits;
 use crate::logs::Logs;
 use crate::meter::Meter;
 use crate::metrics::Metrics;
-use crate::settings::Settings;
+use crate::settings::{Settings, UPSTREAM};
 use crate::traces::Traces;
 use crate::turns::Turns;
 use crate::upstream::{Model, Upstreams};
@@ -29,8 +29,6 @@ pub struct App(Arc<Shared>);
 pub struct Shared {
     /// The models.
     pub runtime: Arc<Runtime>,
-    /// The services on other machines that serve models too.
-    pub upstreams: Upstreams,
     /// The accounts.
     pub auth: Auth,
     /// The record of who did what.
@@ -57,6 +55,7 @@ pub struct Shared {
     /// The folder of the server's own files.
     pub home: PathBuf,
     settings: RwLock<Arc<Settings>>,
+    upstreams: RwLock<Arc<Upstreams>>,
     stopping: AtomicBool,
 }
 
@@ -82,7 +81,7 @@ impl App {
         let (body, bodies) = (settings.body_limit.length(), settings.bodies_limit.length());
         Self(Arc::new(Shared {
             runtime,
-            upstreams: Upstreams::of(&settings),
+            upstreams: RwLock::new(Arc::new(Upstreams::of(&settings))),
             auth,
             audit,
             traces,
@@ -107,26 +106,36 @@ impl App {
         Arc::clone(&settings.unwrap_or_else(|poisoned| poisoned.into_inner()))
     }
 
+    /// The services on other machines that serve models too. They can change, so a request takes them once.
+    pub fn upstreams(&self) -> Arc<Upstreams> {
+        let upstreams = self.upstreams.read();
+        Arc::clone(&upstreams.unwrap_or_else(|poisoned| poisoned.into_inner()))
+    }
+
     /// Puts what can change of `new` in force. Gives the keys of settings that changed, and of those that
     /// differ and need a new start.
     pub fn reload(&self, new: &Settings) -> (Vec<&'static str>, Vec<&'static str>) {
         let mut settings = (*self.settings()).clone();
         let outcome = settings.renew(new);
         self.limits.set_rules(settings.rules());
+        if outcome.0.contains(&UPSTREAM) {
+            let renewed = Arc::new(self.upstreams().renewed(&settings));
+            let held = self.upstreams.write();
+            *held.unwrap_or_else(|poisoned| poisoned.into_inner()) = renewed;
+        }
         let held = self.settings.write();
         *held.unwrap_or_else(|poisoned| poisoned.into_inner()) = Arc::new(settings);
         outcome
     }
 
     /// The model called `name`, also as an alias, if a service on another machine serves it.
-    pub fn upstream_model(&self, name: &str) -> Option<&Model> {
-        let upstreams = &self.upstreams;
+    pub fn upstream_model(&self, name: &str) -> Option<Model> {
+        let upstreams = self.upstreams();
         if upstreams.services().is_empty() {
             return None;
         }
-        upstreams
-            .find(name)
-            .or_else(|| upstreams.find(&self.runtime.resolve(name)))
+        let model = upstreams.find(name).cloned();
+        model.or_else(|| upstreams.find(&self.runtime.resolve(name)).cloned())
     }
 
     /// The address that the server listens on, with the port that the system chose if it was asked to.

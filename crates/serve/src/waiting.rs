@@ -28,7 +28,7 @@ pub fn allow(app: &App, caller: &Caller, model: &str) -> Result<(), Problem> {
         return Ok(());
     };
     let message = format!(
-        "the model '{model}' is served by the upstream service '{}'; this is for models of this server",
+        "the model '{model}' is served by the upstream service '{}'; only models of this server are loaded and measured",
         elsewhere.upstream.name()
     );
     let problem = Problem::new(Kind::Unsupported, message).at("model");

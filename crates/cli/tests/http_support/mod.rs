@@ -6,6 +6,7 @@
 #![allow(dead_code, reason = "every test file uses a part of this")]
 
 pub mod service;
+pub mod socket;
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpStream};

@@ -6,6 +6,8 @@ use std::sync::{Arc, Mutex};
 
 use serde_json::Value;
 
+use super::Server;
+
 /// A request as it came.
 #[derive(Debug, Clone)]
 pub struct Asked {
@@ -134,4 +136,23 @@ pub fn chunk(text: &str) -> String {
 /// Sends, whether or not anybody listens still.
 pub fn send(socket: &mut TcpStream, text: &str) {
     let _ = socket.write_all(text.as_bytes());
+}
+
+/// A server with the entries `[[upstream]]`.
+pub fn server(entries: &str, arguments: &[&str], variables: &[(&str, &str)]) -> Server {
+    let home = tempfile::tempdir().expect("a folder for the server's home");
+    std::fs::write(home.path().join("hearth.toml"), entries).expect("a file");
+    Server::start_with(home, arguments, variables)
+}
+
+/// An entry of the kind `kind` that serves the model `big`.
+pub fn entry(kind: &str, url: &str, more: &str) -> String {
+    format!(
+        "[[upstream]]\nname = 'far'\nservice = '{kind}'\nbase_url = '{url}'\nmodels = ['big']\n{more}\n"
+    )
+}
+
+/// A server with one service of the operator's own, which has no limits.
+pub fn with_service(service: &Service) -> Server {
+    server(&entry("other", &service.url(), ""), &[], &[])
 }

@@ -35,7 +35,8 @@ struct Parts {
 
 impl Manager {
     /// Loads a model, or joins its load. A model that is loaded as asked gives a load that is done; one that is loaded
-    /// otherwise is loaded anew when its requests have ended.
+    /// otherwise is loaded anew when its requests have ended. A request that does not say how to make the weights is
+    /// for the model as it is, or as it is going to be.
     pub async fn load(
         self: &Arc<Self>,
         name: &str,
@@ -66,7 +67,7 @@ impl Manager {
                 Ok(self.begin_load(slot, true))
             }
             Stage::Loading { report, asked, .. } => {
-                if slot.quantize != quantize {
+                if request.quantize.is_some_and(|asked| slot.quantize != asked) {
                     return Err(Error::Conflict {
                         message: format!(
                             "model '{name}' is being loaded in another way; wait for that, or unload it"
@@ -92,7 +93,9 @@ impl Manager {
                 Ok(report.follow())
             }
             Stage::Unloading { then, .. } => {
-                slot.quantize = quantize;
+                if then.is_none() || request.quantize.is_some() {
+                    slot.quantize = quantize;
+                }
                 let report = then.get_or_insert_with(|| Report::new(name, clock));
                 Ok(report.follow())
             }

@@ -361,10 +361,11 @@ fn upstreams(page: &mut Page, app: &App) {
             |figures| figures.tokens,
         ),
     ];
+    let upstreams = app.upstreams();
     let labels = |upstream: &Upstream| [("upstream", upstream.name().to_owned())];
     for (name, help, pick) in counters {
         page.head(name, "counter", help);
-        for upstream in app.upstreams.services() {
+        for upstream in upstreams.services() {
             page.sample(name, &labels(upstream), pick(&upstream.figures()));
         }
     }
@@ -374,7 +375,7 @@ fn upstreams(page: &mut Page, app: &App) {
         "gauge",
         "1 while a service is left alone because it failed repeatedly",
     );
-    for upstream in app.upstreams.services() {
+    for upstream in upstreams.services() {
         page.sample(name, &labels(upstream), u8::from(!upstream.is_trusted()));
     }
 }

@@ -144,7 +144,7 @@ pub struct Loaded {
 const MODELS: &str = "models.";
 
 /// The key of the services on other machines.
-const UPSTREAM: &str = "upstream";
+pub const UPSTREAM: &str = "upstream";
 
 /// Variables of ours that are no settings: they hold before there are any.
 const NO_SETTINGS: [&str; 4] = ["HEARTH_HOME", "HEARTH_LOG", "HEARTH_CPU", "HEARTH_CONFIG"];

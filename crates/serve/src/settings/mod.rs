@@ -7,7 +7,7 @@ mod table;
 mod upstream;
 mod value;
 
-pub use load::{ConfigError, Loaded, Origin, Sources};
+pub use load::{ConfigError, Loaded, Origin, Sources, UPSTREAM};
 pub use models::{MODEL_TABLE, ModelChoices, ModelSetting, Models};
 pub use secret::Secret;
 pub use table::{Setting, Settings, TABLE};
@@ -48,7 +48,8 @@ impl Settings {
             kept.push("models");
         }
         if self.upstreams != new.upstreams {
-            kept.push("upstream");
+            self.upstreams.clone_from(&new.upstreams);
+            changed.push(UPSTREAM);
         }
         (changed, kept)
     }
@@ -65,13 +66,25 @@ mod tests {
             port: 1,
             rate_limit: Some(5),
             log_level: LogLevel::Debug,
+            upstreams: vec![Upstream {
+                name: "far".into(),
+                service: Service::Other,
+                base_url: "https://far.example".into(),
+                key: None,
+                models: Names::new(),
+                timeout: std::time::Duration::from_secs(1),
+            }],
             ..Settings::default()
         };
         let (changed, kept) = settings.renew(&new);
-        assert_eq!(changed, ["limits.requests_per_minute", "logs.level"]);
+        assert_eq!(
+            changed,
+            ["limits.requests_per_minute", "logs.level", "upstream"]
+        );
         assert_eq!(kept, ["server.port"]);
         assert_eq!((settings.port, settings.rate_limit), (8000, Some(5)));
         assert!(settings.rules().enforced);
+        assert_eq!(settings.upstreams, new.upstreams);
     }
 
     #[test]

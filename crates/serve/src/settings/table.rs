@@ -223,7 +223,7 @@ settings! {
     /// The key for upstream services of the kind baseten, where neither a request nor their entry brings one.
     baseten_key: Option<Secret> = None, "services.baseten_key", env ["HEARTH_BASETEN_API_KEY", "BASETEN_API_KEY"] + live;
     /// The model that is asked of an upstream service of the kind baseten whose entry names none.
-    upstream_model: Option<String> = None, "services.model_id", env ["HEARTH_MODEL_ID", "MODEL_ID"];
+    upstream_model: Option<String> = None, "services.model_id", env ["HEARTH_MODEL_ID", "MODEL_ID"] + live;
 }
 
 /// The setting at `key`, by its first place or another.

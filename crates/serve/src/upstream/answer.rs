@@ -107,7 +107,10 @@ impl Answer {
 
     /// Notes the tokens that the service told of.
     pub fn settle(&self, usage: Usage) {
-        self.upstream.allowance.settle(self.number, usage.total());
+        self.upstream
+            .dealings()
+            .allowance
+            .settle(self.number, usage.total());
         self.upstream.count_tokens(usage.total());
     }
 
@@ -126,7 +129,10 @@ impl Answer {
         if matches!(failure, UpstreamError::Deadline { .. }) {
             return;
         }
-        self.upstream.breaker.failed((self.upstream.clock)());
+        self.upstream
+            .dealings()
+            .breaker
+            .failed((self.upstream.clock)());
         self.upstream.count_failure();
         self.upstream.heard(false);
     }

@@ -1,7 +1,7 @@
 //! A call: made, and made again where that is safe.
 
 use std::sync::Arc;
-use std::time::{Instant, SystemTime};
+use std::time::{Duration, Instant, SystemTime};
 
 use axum::body::Body;
 use axum::http::{Method, Response, StatusCode};
@@ -17,6 +17,12 @@ use crate::settings::Secret;
 
 /// Longest piece of an error's message that is passed on, in characters.
 const LONGEST_MESSAGE: usize = 1000;
+
+/// The longest wait for the server's own limits towards a service.
+const LONGEST_TURN: Duration = Duration::from_secs(60);
+
+/// The shortest: the limits are looked at no more often.
+const SHORTEST_TURN: Duration = Duration::from_millis(10);
 
 /// Longest word for programs that is passed on, in bytes.
 const LONGEST_CODE: usize = 64;
@@ -34,11 +40,14 @@ pub struct Ask {
     pub tokens: u64,
     /// When the answer has to be there.
     pub deadline: Option<Instant>,
+    /// Whether it waits where the server allows itself no more for now, and is not refused.
+    pub waits_its_turn: bool,
 }
 
 impl Upstream {
     /// Asks, and gives the answer once it begins well. What the service refuses for now, and what never
-    /// reached it, is asked again a few times.
+    /// reached it, is asked again a few times; what the server's own limits hold back goes out when they
+    /// allow it, if it waits its turn.
     ///
     /// # Errors
     /// The last failure.
@@ -49,10 +58,18 @@ impl Upstream {
                 Ok(answer) => return Ok(answer),
                 Err(failure) => failure,
             };
-            let wait = failure
-                .is_worth_a_retry()
-                .then(|| retry::wait(retry, failure.retry_after(), retry::chance()))
-                .flatten();
+            let wait = match &failure {
+                UpstreamError::Limited { excess, .. } => ask
+                    .waits_its_turn
+                    .then_some(excess.retry_after.max(SHORTEST_TURN))
+                    .filter(|wait| *wait <= LONGEST_TURN),
+                _ if failure.is_worth_a_retry() => {
+                    let wait = retry::wait(retry, failure.retry_after(), retry::chance());
+                    retry += 1;
+                    wait
+                }
+                _ => None,
+            };
             let in_time = |wait| {
                 ask.deadline
                     .is_none_or(|deadline| Instant::now() + wait < deadline)
@@ -63,32 +80,33 @@ impl Upstream {
             };
             tracing::debug!(upstream = self.name(), error = %failure, ?wait, "a call is made again");
             tokio::time::sleep(wait).await;
-            retry += 1;
         }
     }
 
     async fn attempt(self: &Arc<Self>, ask: &Ask, is_retry: bool) -> Result<Answer, UpstreamError> {
         let upstream = || self.name().to_owned();
         let now = (self.clock)();
-        let permit = self
-            .breaker
-            .enter(now)
-            .map_err(|retry_after| UpstreamError::LeftAlone {
-                upstream: upstream(),
-                retry_after,
-            })?;
+        let permit =
+            self.dealings()
+                .breaker
+                .enter(now)
+                .map_err(|retry_after| UpstreamError::LeftAlone {
+                    upstream: upstream(),
+                    retry_after,
+                })?;
         let body = Body::from(ask.body.clone());
         let request = self.request(Method::POST, ask.path, ask.key.as_ref(), body);
         let request = request.map_err(|_| UpstreamError::BadKey {
             upstream: upstream(),
         })?;
-        let number =
-            self.allowance
-                .take(ask.tokens, now)
-                .map_err(|excess| UpstreamError::Limited {
-                    upstream: upstream(),
-                    excess,
-                })?;
+        let number = self
+            .dealings()
+            .allowance
+            .take(ask.tokens, now)
+            .map_err(|excess| UpstreamError::Limited {
+                upstream: upstream(),
+                excess,
+            })?;
         let mut counted = self.count_request(is_retry);
 
         let answered = match self.before(ask.deadline, self.client.send(request)).await {
@@ -107,9 +125,9 @@ impl Upstream {
                         is_unsent: true, ..
                     } => {
                         counted.take_back();
-                        self.allowance.take_back(number);
+                        self.dealings().allowance.take_back(number);
                     }
-                    _ => self.allowance.settle(number, 0),
+                    _ => self.dealings().allowance.settle(number, 0),
                 }
                 // A client's own deadline says nothing of the service.
                 if !matches!(failure, UpstreamError::Deadline { .. }) {
@@ -126,7 +144,7 @@ impl Upstream {
             let deadline = ask.deadline;
             return Ok(Answer::new(Arc::clone(self), response, number, deadline));
         }
-        self.allowance.settle(number, 0);
+        self.dealings().allowance.settle(number, 0);
         match response.status().is_server_error() {
             true => {
                 permit.failed((self.clock)());

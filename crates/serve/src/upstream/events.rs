@@ -2,8 +2,8 @@
 //! looked into for what the server has to know.
 
 use bytes::{Bytes, BytesMut};
-use serde::Deserialize;
-use serde::de::IgnoredAny;
+use serde::de::{DeserializeOwned, IgnoredAny};
+use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 /// Longest event that is passed on, in bytes.
@@ -63,7 +63,7 @@ impl Events {
 }
 
 /// Tokens as a service tells them.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Usage {
     /// Tokens in.
     #[serde(default)]
@@ -101,6 +101,17 @@ impl Told {
     }
 }
 
+/// The data of an event.
+fn data(event: &[u8]) -> Option<&[u8]> {
+    let mut lines = event.split(|&byte| byte == b'\n');
+    lines.find_map(|line| line.strip_prefix(b"data:"))
+}
+
+/// The data of an event as a `T`; `None` where it is none.
+pub fn read<T: DeserializeOwned>(event: &[u8]) -> Option<T> {
+    serde_json::from_slice(data(event)?).ok()
+}
+
 /// What an event is.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Part {
@@ -122,8 +133,7 @@ pub enum Part {
 impl Part {
     /// What `event` is.
     pub fn of(event: &[u8]) -> Self {
-        let mut lines = event.split(|&byte| byte == b'\n');
-        let Some(data) = lines.find_map(|line| line.strip_prefix(b"data:")) else {
+        let Some(data) = data(event) else {
             return Self::Else;
         };
         if data.trim_ascii() == b"[DONE]" {

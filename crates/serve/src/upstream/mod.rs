@@ -12,6 +12,7 @@ mod error;
 mod events;
 mod retry;
 mod service;
+mod stream;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -23,10 +24,11 @@ pub use answer::Answer;
 pub use call::Ask;
 pub use client::Client;
 pub use error::UpstreamError;
-pub use events::{Events, Part, Told, Usage};
+pub use events::{Part, Told, Usage};
 pub use service::{Figures, Upstream};
+pub use stream::Stream;
 
-use crate::settings::{Service, Settings};
+use crate::settings::{Service, Settings, Upstream as Entry};
 
 /// Where the time comes from.
 pub type Clock = Arc<dyn Fn() -> Instant + Send + Sync>;
@@ -36,6 +38,8 @@ pub type Clock = Arc<dyn Fn() -> Instant + Send + Sync>;
 pub struct Upstreams {
     services: Vec<Arc<Upstream>>,
     models: BTreeMap<String, Model>,
+    /// The services that have no entry any more, for what was asked of them.
+    gone: Vec<Arc<Upstream>>,
 }
 
 /// A model that a service serves.
@@ -50,33 +54,49 @@ pub struct Model {
 impl Upstreams {
     /// The services of `settings`.
     pub fn of(settings: &Settings) -> Self {
-        Self::with_clock(settings, Arc::new(Instant::now))
+        Self::default().renewed(settings)
     }
 
-    fn with_clock(settings: &Settings, clock: Clock) -> Self {
-        let mut upstreams = Self::default();
-        if settings.upstreams.is_empty() {
-            return upstreams;
-        }
-        let client = match Client::new() {
-            Ok(client) => client,
-            Err(error) => {
-                tracing::error!(%error, "no upstream service can be used; this is a bug");
-                return upstreams;
-            }
-        };
+    /// The services of other settings. What was asked of those that are in both stays counted.
+    #[must_use]
+    pub fn renewed(&self, settings: &Settings) -> Self {
+        self.renewed_with(settings, &(Arc::new(Instant::now) as Clock))
+    }
+
+    fn renewed_with(&self, settings: &Settings, clock: &Clock) -> Self {
+        let mut renewed = Self::default();
+        let mut client = self.services.first().map(|service| service.client.clone());
+        let known = || self.services.iter().chain(&self.gone);
         for entry in &settings.upstreams {
-            let upstream = Arc::new(Upstream::new(entry, client.clone(), Arc::clone(&clock)));
-            upstreams.services.push(Arc::clone(&upstream));
-            for (name, theirs) in &entry.models {
-                let model = Model {
-                    upstream: Arc::clone(&upstream),
-                    name: theirs.clone(),
+            let old = known().find_map(|service| service.under(entry));
+            let Some(upstream) = old.or_else(|| {
+                let client = match &client {
+                    Some(client) => client.clone(),
+                    None => client.insert(new_client()?).clone(),
                 };
-                upstreams.models.insert(name.clone(), model);
-            }
+                Some(Upstream::new(entry, client, Arc::clone(clock)))
+            }) else {
+                return renewed;
+            };
+            renewed.add(entry, Arc::new(upstream));
         }
-        upstreams
+        let is_gone = |service: &&Arc<Upstream>| {
+            let mut still = renewed.services.iter();
+            !still.any(|own| own.is_also(service))
+        };
+        renewed.gone = known().filter(is_gone).cloned().collect();
+        renewed
+    }
+
+    fn add(&mut self, entry: &Entry, upstream: Arc<Upstream>) {
+        for (name, theirs) in &entry.models {
+            let model = Model {
+                upstream: Arc::clone(&upstream),
+                name: theirs.clone(),
+            };
+            self.models.insert(name.clone(), model);
+        }
+        self.services.push(upstream);
     }
 
     /// The model that requests here call `name`.
@@ -111,11 +131,22 @@ impl Upstreams {
 
     /// What was asked of the services of this kind: requests, and the tokens that they told of.
     pub fn usage(&self, kind: Service) -> (u64, u64) {
-        let ours = self.services.iter().filter(|own| own.kind() == kind);
+        let all = self.services.iter().chain(&self.gone);
+        let ours = all.filter(|own| own.kind() == kind);
         ours.map(|upstream| upstream.figures())
             .fold((0, 0), |(requests, tokens), figures| {
                 (requests + figures.requests, tokens + figures.tokens)
             })
+    }
+}
+
+fn new_client() -> Option<Client> {
+    match Client::new() {
+        Ok(client) => Some(client),
+        Err(error) => {
+            tracing::error!(%error, "no upstream service can be used; this is a bug");
+            None
+        }
     }
 }
 

@@ -1,7 +1,7 @@
 //! A service: its address, its key, what was asked of it and how it does.
 
-use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use axum::body::Body;
@@ -26,8 +26,13 @@ pub struct Upstream {
     entry: Entry,
     pub(super) client: Client,
     pub(super) clock: Clock,
-    pub(super) breaker: Breaker,
-    pub(super) allowance: Allowance,
+    dealings: Arc<Dealings>,
+}
+
+/// What has passed between the server and a service. It outlives changes of the service's entry.
+pub(super) struct Dealings {
+    pub breaker: Breaker,
+    pub allowance: Allowance,
     counters: Counters,
     contact: Mutex<Option<Contact>>,
     probe: tokio::sync::Mutex<()>,
@@ -68,12 +73,33 @@ impl Upstream {
             entry: entry.clone(),
             client,
             clock,
-            breaker: Breaker::default(),
-            allowance: Allowance::of(entry.service),
-            counters: Counters::default(),
-            contact: Mutex::default(),
-            probe: tokio::sync::Mutex::default(),
+            dealings: Arc::new(Dealings {
+                breaker: Breaker::default(),
+                allowance: Allowance::of(entry.service),
+                counters: Counters::default(),
+                contact: Mutex::default(),
+                probe: tokio::sync::Mutex::default(),
+            }),
         }
+    }
+
+    /// The same service under another entry: what was asked of it stays counted. `None` where the entry is
+    /// of another service.
+    pub(super) fn under(&self, entry: &Entry) -> Option<Self> {
+        let own = &self.entry;
+        let is_same = (&own.name, own.service, &own.base_url)
+            == (&entry.name, entry.service, &entry.base_url);
+        is_same.then(|| Self {
+            entry: entry.clone(),
+            client: self.client.clone(),
+            clock: Arc::clone(&self.clock),
+            dealings: Arc::clone(&self.dealings),
+        })
+    }
+
+    /// Whether both are entries of one service.
+    pub(super) fn is_also(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.dealings, &other.dealings)
     }
 
     /// What the operator calls it.
@@ -86,6 +112,10 @@ impl Upstream {
         self.entry.service
     }
 
+    pub(super) fn dealings(&self) -> &Dealings {
+        &self.dealings
+    }
+
     /// How long it may take to begin its answer, and to go on with it.
     pub fn patience(&self) -> Duration {
         self.entry.timeout
@@ -93,7 +123,7 @@ impl Upstream {
 
     /// Whether calls to it pass, and are not only tried.
     pub fn is_trusted(&self) -> bool {
-        self.breaker.is_closed()
+        self.dealings.breaker.is_closed()
     }
 
     /// The key for a request: its own, the entry's, or the one for all services of this kind.
@@ -111,41 +141,47 @@ impl Upstream {
     pub fn figures(&self) -> Figures {
         let of = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
         Figures {
-            requests: of(&self.counters.requests),
-            retries: of(&self.counters.retries),
-            failures: of(&self.counters.failures),
-            tokens: of(&self.counters.tokens),
+            requests: of(&self.dealings.counters.requests),
+            retries: of(&self.dealings.counters.retries),
+            failures: of(&self.dealings.counters.failures),
+            tokens: of(&self.dealings.counters.tokens),
         }
     }
 
     /// A request that goes out now, which is counted unless it turns out that it never did.
     pub(super) fn count_request(&self, is_retry: bool) -> Counted<'_> {
         Counted {
-            counters: &self.counters,
+            counters: &self.dealings.counters,
             is_retry,
             is_sent: true,
         }
     }
 
     pub(super) fn count_tokens(&self, tokens: u64) {
-        self.counters.tokens.fetch_add(tokens, Ordering::Relaxed);
+        self.dealings
+            .counters
+            .tokens
+            .fetch_add(tokens, Ordering::Relaxed);
     }
 
     pub(super) fn count_failure(&self) {
-        self.counters.failures.fetch_add(1, Ordering::Relaxed);
+        self.dealings
+            .counters
+            .failures
+            .fetch_add(1, Ordering::Relaxed);
     }
 
     /// Whether it answers. Where nothing has been heard of it for a while it is asked for its models, without
     /// a key: any answer will do.
     pub async fn answers(&self) -> bool {
-        if !self.breaker.is_closed() {
+        if !self.dealings.breaker.is_closed() {
             return false;
         }
         if let Some(answered) = self.known() {
             return answered;
         }
         // Of several that ask at once one finds out.
-        let _probing = self.probe.lock().await;
+        let _probing = self.dealings.probe.lock().await;
         if let Some(answered) = self.known() {
             return answered;
         }
@@ -162,12 +198,12 @@ impl Upstream {
     /// Notes that it answered, or failed to.
     pub(super) fn heard(&self, answered: bool) {
         let at = (self.clock)();
-        let contact = self.contact.lock();
+        let contact = self.dealings.contact.lock();
         *contact.unwrap_or_else(|poisoned| poisoned.into_inner()) = Some(Contact { at, answered });
     }
 
     fn known(&self) -> Option<bool> {
-        let contact = self.contact.lock();
+        let contact = self.dealings.contact.lock();
         let contact = (*contact.unwrap_or_else(|poisoned| poisoned.into_inner()))?;
         let age = (self.clock)().saturating_duration_since(contact.at);
         (age < FRESH).then_some(contact.answered)

@@ -10,7 +10,6 @@ use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 
 use super::breaker::{OPENS_AFTER, STAYS_OPEN};
 use super::*;
-use crate::settings::Upstream as Entry;
 
 /// A clock that stands until it is moved.
 #[derive(Clone)]
@@ -69,7 +68,7 @@ fn upstreams(kind: Service, url: String, watch: &Watch) -> Upstreams {
         upstreams: vec![entry],
         ..Settings::default()
     };
-    Upstreams::with_clock(&settings, watch.clock())
+    Upstreams::default().renewed_with(&settings, &watch.clock())
 }
 
 async fn call(upstreams: &Upstreams) -> Result<Answer, UpstreamError> {
@@ -79,6 +78,7 @@ async fn call(upstreams: &Upstreams) -> Result<Answer, UpstreamError> {
         key: None,
         tokens: 1,
         deadline: None,
+        waits_its_turn: false,
     };
     let model = upstreams.find("big").expect("the entry has it");
     model.upstream.call(&ask).await

@@ -6,20 +6,23 @@ use std::collections::HashSet;
 use axum::Json;
 use axum::extract::{Request, State};
 use futures_util::{StreamExt, stream};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 use utoipa::ToSchema;
 
 use super::chat::{self, ChatRequest};
 use super::error::{ApiError, ErrorDetail, Errors};
 use super::types::{ChatChoice, Usage};
+use crate::admission::Ticket;
 use crate::caller::Caller;
 use crate::extract::admit;
 use crate::fields::{FieldError, Fields};
 use crate::metrics::Measure;
 use crate::problem::{Failure, Problem};
+use crate::remote::{Asker, KeyHeaders, Keys, Outgoing};
 use crate::state::App;
-use crate::waiting::allow;
+use crate::upstream::Model;
+use crate::waiting::permit;
 
 /// Most requests of a batch.
 const MOST_REQUESTS: usize = 10_000;
@@ -76,13 +79,29 @@ pub struct BatchAnswer {
     id: String,
     /// What the model said.
     #[serde(skip_serializing_if = "Option::is_none")]
-    choices: Option<Vec<ChatChoice>>,
+    #[schema(value_type = Option<Vec<ChatChoice>>)]
+    choices: Option<Part<Vec<ChatChoice>>>,
     /// Tokens in and out.
     #[serde(skip_serializing_if = "Option::is_none")]
-    usage: Option<Usage>,
+    #[schema(value_type = Option<Usage>)]
+    usage: Option<Part<Usage>>,
     /// Why it failed.
     #[serde(skip_serializing_if = "Option::is_none")]
     error: Option<ErrorDetail>,
+}
+
+/// A part of an answer: as this server makes it, or as the service made it that answered.
+#[derive(Debug, Serialize)]
+#[serde(untagged)]
+enum Part<T> {
+    Here(T),
+    There(Value),
+}
+
+/// What a chat was answered with.
+struct Answered {
+    choices: Part<Vec<ChatChoice>>,
+    usage: Part<Usage>,
 }
 
 /// A request of a batch before its fields are looked at: its id, and the fields, those of the batch
@@ -146,28 +165,41 @@ fn read(mut fields: Fields) -> Result<(String, Vec<Item>), FieldError> {
         ],
         "max_tokens": 50
     })),
+    params(KeyHeaders),
     responses((status = 200, description = "An answer for each", body = Batch), Errors)
 )]
 pub async fn create(
     State(app): State<App>,
     caller: Caller,
     measure: Measure,
+    keys: Keys,
     request: Request,
 ) -> Result<Json<Batch>, ApiError> {
     let (ticket, fields) = admit(&app, request).await?;
     let (model, items) = read(fields)?;
-    allow(&app, &caller, &model)?;
-    app.runtime.model(&model).await?;
-    let entered = ticket.entered();
+    permit(&app, &caller, &model)?;
+    let elsewhere = app.upstream_model(&model);
+    if elsewhere.is_none() {
+        app.runtime.model(&model).await?;
+    }
+    let asker = Asker {
+        app: &app,
+        caller: &caller,
+        measure: &measure,
+        keys: &keys,
+        entered: ticket.entered(),
+        waits_its_turn: true,
+    };
     let answers = stream::iter(items).map(|(id, fields)| {
-        let (app, caller, measure, model) = (&app, &caller, &measure, &model);
+        let (elsewhere, model, ticket) = (&elsewhere, &model, &ticket);
         async move {
-            let answered = async {
-                let request = ChatRequest::read_whole(Fields::new(fields), model)?;
-                chat::whole(app, caller, measure, request, entered).await
+            let fields = Fields::new(fields);
+            let answered = match elsewhere {
+                None => here(asker, model, fields).await,
+                Some(service) => there(asker, service, model, fields, ticket).await,
             };
-            match answered.await {
-                Ok((choices, usage)) => BatchAnswer {
+            match answered {
+                Ok(Answered { choices, usage }) => BatchAnswer {
                     id,
                     choices: Some(choices),
                     usage: Some(usage),
@@ -182,6 +214,63 @@ pub async fn create(
         object: "batch_completion",
         responses,
     }))
+}
+
+/// Answers a chat by a model of this server.
+async fn here(asker: Asker<'_>, model: &str, fields: Fields) -> Result<Answered, Problem> {
+    let Asker {
+        app,
+        caller,
+        measure,
+        entered,
+        ..
+    } = asker;
+    check(&fields, model)?;
+    let request = ChatRequest::read(fields)?;
+    let (choices, usage) = chat::whole(app, caller, measure, request, entered).await?;
+    Ok(Answered {
+        choices: Part::Here(choices),
+        usage: Part::Here(usage),
+    })
+}
+
+/// Has a chat answered by the service that serves the model.
+async fn there(
+    asker: Asker<'_>,
+    service: &Model,
+    model: &str,
+    fields: Fields,
+    ticket: &Ticket,
+) -> Result<Answered, Problem> {
+    check(&fields, model)?;
+    #[derive(Deserialize)]
+    struct Whole {
+        choices: Value,
+        usage: Value,
+    }
+    let outgoing = Outgoing::write(fields, service).await?;
+    let answer = asker.ask(service, "/chat/completions", &outgoing).await?;
+    let Whole { choices, usage } = asker.whole_as(answer, ticket).await?;
+    Ok(Answered {
+        choices: Part::There(choices),
+        usage: Part::There(usage),
+    })
+}
+
+/// Refuses an item for another model than the batch's, and one that is to be streamed.
+fn check(fields: &Fields, model: &str) -> Result<(), FieldError> {
+    let own = fields.required_string("model")?;
+    if own != model {
+        let expected = format!("\"{model}\", the batch's model");
+        return Err(FieldError::invalid("model", expected, &own.into()));
+    }
+    match fields.boolean("stream")? {
+        Some(true) => {
+            let got = Value::Bool(true);
+            Err(FieldError::unsupported("stream", "false in a batch", &got))
+        }
+        _ => Ok(()),
+    }
 }
 
 impl BatchAnswer {

@@ -12,15 +12,15 @@ use super::error::{ApiError, Errors};
 use super::logprobs::ChatLogprobs;
 use super::messages;
 use super::params::{Endpoint, Fixed, LABELS, Params};
-use super::remote::{self, Admitted, KeyHeaders, Keys};
+use super::remote::{Admitted, admit_or_pass_on};
 use super::stream::{Streamed, Wording};
 use super::types::{ChatChoice, ChatDelta, Completion, Delta, Head, Message, Usage};
 use crate::answer::{Answer, before};
 use crate::caller::Caller;
-use crate::extract::admit;
 use crate::fields::{FieldError, Fields};
 use crate::metrics::Measure;
 use crate::problem::Problem;
+use crate::remote::{KeyHeaders, Keys};
 use crate::state::App;
 use crate::waiting;
 
@@ -142,27 +142,6 @@ pub struct ChatRequest {
 }
 
 impl ChatRequest {
-    /// Reads one of several requests for `model` that are answered whole.
-    ///
-    /// # Errors
-    /// As [`Self::read`]; for another model, and for `stream`.
-    pub fn read_whole(fields: Fields, model: &str) -> Result<Self, FieldError> {
-        let request = Self::read(fields)?;
-        if request.model != model {
-            let expected = format!("\"{model}\", the batch's model");
-            return Err(FieldError::invalid(
-                "model",
-                expected,
-                &request.model.into(),
-            ));
-        }
-        if request.params.stream {
-            let got = Value::Bool(true);
-            return Err(FieldError::unsupported("stream", "false in a batch", &got));
-        }
-        Ok(request)
-    }
-
     /// Reads a request.
     ///
     /// # Errors
@@ -227,18 +206,12 @@ pub async fn create(
     keys: Keys,
     request: Request,
 ) -> Result<Response, ApiError> {
-    let (ticket, fields) = admit(&app, request).await?;
-    if let Some(model) = remote::model(&app, &fields) {
-        let request = Admitted {
-            app: &app,
-            caller: &caller,
-            measure: &measure,
-            ticket,
-            keys,
-            fields,
-        };
-        return Ok(remote::pass_on(request, model, "/chat/completions").await?);
-    }
+    let path = "/chat/completions";
+    let admitted = admit_or_pass_on(&app, &caller, &measure, &keys, request, path).await?;
+    let (ticket, fields) = match admitted {
+        Admitted::Here(ticket, fields) => (ticket, fields),
+        Admitted::Elsewhere(response) => return Ok(response),
+    };
     let request = ChatRequest::read(fields)?;
     let (model, entered) = (request.model.clone(), ticket.entered());
     if request.params.stream {

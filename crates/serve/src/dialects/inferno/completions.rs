@@ -10,17 +10,18 @@ use serde_json::Value;
 
 use super::bodies::{CompletionBody, StreamEvent};
 use super::error::{ApiError, Errors};
+use super::inputs::{self, Input};
 use super::logprobs::{Offset, TextLogprobs};
-use super::params::{Endpoint, Fixed, LABELS, MOST_CHOICES, Params, token_ids};
-use super::remote::{self, Admitted, KeyHeaders, Keys};
+use super::params::{Endpoint, Fixed, LABELS, MOST_CHOICES, Params};
+use super::remote::{Admitted, admit_or_pass_on};
 use super::stream::{Streamed, Wording};
 use super::types::{Completion, Head, TextChoice, Usage};
 use crate::answer::{Answer, before};
 use crate::caller::Caller;
-use crate::extract::admit;
 use crate::fields::{FieldError, Fields};
 use crate::metrics::Measure;
 use crate::problem::Problem;
+use crate::remote::{KeyHeaders, Keys};
 use crate::state::App;
 use crate::waiting;
 
@@ -42,18 +43,11 @@ const FIXED: &[Fixed] = &[Fixed {
     takes: |value| value.as_str().is_some_and(str::is_empty),
 }];
 
-/// A prompt as it was sent.
-#[derive(Debug, Clone, PartialEq)]
-enum Prompt {
-    Text(String),
-    Tokens(Vec<u32>),
-}
-
 /// A request, checked as far as it can be without its model.
 #[derive(Debug)]
 pub struct CompletionRequest {
     model: String,
-    prompts: Vec<Prompt>,
+    prompts: Vec<Input>,
     echo: bool,
     /// Candidates for each prompt, of which `params.n` are answered.
     best_of: usize,
@@ -72,7 +66,7 @@ impl CompletionRequest {
         Fixed::check(LABELS, &fields)?;
         let params = Params::read(&fields, ENDPOINT)?;
         let best_of = best_of(&fields, &params)?;
-        let prompts = prompts(&mut fields)?;
+        let prompts = inputs::read(&mut fields, "prompt", MOST_CANDIDATES)?;
         if prompts.len() * best_of > MOST_CANDIDATES {
             let most = MOST_CANDIDATES / best_of;
             let expected = format!("at most {most} prompts with {best_of} candidates each");
@@ -117,39 +111,6 @@ fn best_of(fields: &Fields, params: &Params) -> Result<usize, FieldError> {
     }
 }
 
-/// `prompt`: a text, texts, token ids, or lists of token ids.
-fn prompts(fields: &mut Fields) -> Result<Vec<Prompt>, FieldError> {
-    let expected =
-        "a string, an array of strings, of token ids or of arrays of token ids, not empty";
-    let prompt = match fields.take("prompt") {
-        None => return Err(FieldError::missing("prompt", expected)),
-        Some(prompt) => prompt,
-    };
-    match prompt {
-        Value::String(text) => Ok(vec![Prompt::Text(text)]),
-        Value::Array(items) if items.first().is_some_and(Value::is_number) => {
-            Ok(vec![Prompt::Tokens(token_ids("prompt", &items)?)])
-        }
-        Value::Array(items) if !items.is_empty() => {
-            let read = |(index, item)| {
-                let name = format!("prompt[{index}]");
-                match item {
-                    Value::String(text) => Ok(Prompt::Text(text)),
-                    Value::Array(ids) if !ids.is_empty() => {
-                        Ok(Prompt::Tokens(token_ids(&name, &ids)?))
-                    }
-                    other => {
-                        let expected = "a string or a non-empty array of token ids";
-                        Err(FieldError::invalid(name, expected, &other))
-                    }
-                }
-            };
-            items.into_iter().enumerate().map(read).collect()
-        }
-        other => Err(FieldError::invalid("prompt", expected, &other)),
-    }
-}
-
 /// A prompt that is ready for the engine.
 struct Prepared {
     tokens: Vec<u32>,
@@ -181,18 +142,12 @@ pub async fn create(
     keys: Keys,
     request: Request,
 ) -> Result<Response, ApiError> {
-    let (ticket, fields) = admit(&app, request).await?;
-    if let Some(model) = remote::model(&app, &fields) {
-        let request = Admitted {
-            app: &app,
-            caller: &caller,
-            measure: &measure,
-            ticket,
-            keys,
-            fields,
-        };
-        return Ok(remote::pass_on(request, model, "/completions").await?);
-    }
+    let path = "/completions";
+    let admitted = admit_or_pass_on(&app, &caller, &measure, &keys, request, path).await?;
+    let (ticket, fields) = match admitted {
+        Admitted::Here(ticket, fields) => (ticket, fields),
+        Admitted::Elsewhere(response) => return Ok(response),
+    };
     let request = CompletionRequest::read(fields)?;
     let (model, entered) = (request.model.clone(), ticket.entered());
     let head = Head::new("cmpl-", "text_completion", model);
@@ -292,20 +247,20 @@ async fn begin(
 /// Turns prompts into tokens, and tokens into the text to be echoed.
 async fn prepare(
     service: &Arc<TextService>,
-    prompts: Vec<Prompt>,
+    prompts: Vec<Input>,
     echo: bool,
 ) -> Result<Vec<Prepared>, Error> {
     let mut prepared = Vec::with_capacity(prompts.len());
     for prompt in prompts {
         prepared.push(match prompt {
-            Prompt::Text(text) => {
+            Input::Text(text) => {
                 let echo = echo.then(|| text.clone());
                 Prepared {
                     tokens: service.tokenize(text).await?,
                     echo,
                 }
             }
-            Prompt::Tokens(tokens) => {
+            Input::Tokens(tokens) => {
                 service.check_tokens("prompt", &tokens)?;
                 let echo = echo.then(|| service.decode(&tokens));
                 Prepared { tokens, echo }
@@ -444,38 +399,11 @@ mod tests {
     }
 
     #[test]
-    fn prompts_come_in_four_forms() {
-        let text = |text: &str| Prompt::Text(text.into());
-        for (prompt, expected) in [
-            (json!("Hello"), vec![text("Hello")]),
-            (json!(["a", "b"]), vec![text("a"), text("b")]),
-            (json!([1, 2]), vec![Prompt::Tokens(vec![1, 2])]),
-            (
-                json!([[1, 2], [3]]),
-                vec![Prompt::Tokens(vec![1, 2]), Prompt::Tokens(vec![3])],
-            ),
-            (json!(["a", [3]]), vec![text("a"), Prompt::Tokens(vec![3])]),
-        ] {
-            assert_eq!(
-                read(json!({"prompt": prompt})).expect("a prompt").prompts,
-                expected
-            );
-        }
-    }
-
-    #[test]
     fn wrong_fields_are_refused_by_name() {
         for (body, field) in [
             (json!({}), "prompt"),
             (json!({"prompt": []}), "prompt"),
-            (json!({"prompt": {"text": "a"}}), "prompt"),
-            (json!({"prompt": 5}), "prompt"),
             (json!({"prompt": [1, -1]}), "prompt[1]"),
-            (json!({"prompt": [1, 4294967296_u64]}), "prompt[1]"),
-            (json!({"prompt": [1, "a"]}), "prompt[1]"),
-            (json!({"prompt": ["a", 1]}), "prompt[1]"),
-            (json!({"prompt": [[1], []]}), "prompt[1]"),
-            (json!({"prompt": [[1, 1.5]]}), "prompt[0][1]"),
             (json!({"prompt": "a", "suffix": "b"}), "suffix"),
             (json!({"prompt": "a", "logprobs": 6}), "logprobs"),
             (json!({"prompt": "a", "logprobs": true}), "logprobs"),

@@ -9,30 +9,24 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use hearth_runtime::{Ask, KeepAlive};
 use serde::Serialize;
-use serde_json::{Value, json};
+use serde_json::json;
 use utoipa::ToSchema;
 
 use super::bodies::EmbeddingBody;
 use super::error::{ApiError, Errors};
-use super::params::{Fixed, LABELS, keep_alive, token_ids};
-use super::remote::{self, Admitted, KeyHeaders, Keys};
+use super::inputs::{self, Input};
+use super::params::{Fixed, LABELS, keep_alive};
+use super::remote::{Admitted, admit_or_pass_on};
 use crate::answer::before;
 use crate::caller::Caller;
-use crate::extract::admit;
 use crate::fields::{FieldError, Fields};
 use crate::metrics::Measure;
+use crate::remote::{KeyHeaders, Keys};
 use crate::state::App;
 use crate::waiting;
 
 /// Most inputs of a request.
 const MOST_INPUTS: usize = 2048;
-
-/// An input as it was sent.
-#[derive(Debug, Clone, PartialEq)]
-enum Input {
-    Text(String),
-    Tokens(Vec<u32>),
-}
 
 /// How vectors are written.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -72,49 +66,13 @@ impl EmbeddingRequest {
             }
         };
         Ok(Self {
-            inputs: inputs(&mut fields)?,
+            inputs: inputs::read(&mut fields, "input", MOST_INPUTS)?,
             model: fields.required_string("model")?.to_owned(),
             encoding,
             dimensions: fields.count("dimensions", 1..=u32::MAX as usize)?,
-            timeout: fields
-                .number("timeout", 0.001..=86_400.0)?
-                .map(Duration::from_secs_f64),
+            timeout: fields.timeout()?,
             keep_alive: keep_alive(&fields)?,
         })
-    }
-}
-
-/// `input`: a text, texts, token ids, or lists of token ids.
-fn inputs(fields: &mut Fields) -> Result<Vec<Input>, FieldError> {
-    let expected = format!(
-        "a string, or an array of 1 to {MOST_INPUTS} strings, or of token ids or arrays of token ids"
-    );
-    let input = match fields.take("input") {
-        None => return Err(FieldError::missing("input", expected)),
-        Some(input) => input,
-    };
-    match input {
-        Value::String(text) => Ok(vec![Input::Text(text)]),
-        Value::Array(items) if items.first().is_some_and(Value::is_number) => {
-            Ok(vec![Input::Tokens(token_ids("input", &items)?)])
-        }
-        Value::Array(items) if (1..=MOST_INPUTS).contains(&items.len()) => {
-            let read = |(index, item)| {
-                let name = format!("input[{index}]");
-                match item {
-                    Value::String(text) => Ok(Input::Text(text)),
-                    Value::Array(ids) if !ids.is_empty() => {
-                        Ok(Input::Tokens(token_ids(&name, &ids)?))
-                    }
-                    other => {
-                        let expected = "a string or a non-empty array of token ids";
-                        Err(FieldError::invalid(name, expected, &other))
-                    }
-                }
-            };
-            items.into_iter().enumerate().map(read).collect()
-        }
-        other => Err(FieldError::invalid("input", expected, &other)),
     }
 }
 
@@ -183,18 +141,12 @@ pub async fn create(
     keys: Keys,
     request: Request,
 ) -> Result<Response, ApiError> {
-    let (ticket, fields) = admit(&app, request).await?;
-    if let Some(model) = remote::model(&app, &fields) {
-        let request = Admitted {
-            app: &app,
-            caller: &caller,
-            measure: &measure,
-            ticket,
-            keys,
-            fields,
-        };
-        return Ok(remote::pass_on(request, model, "/embeddings").await?);
-    }
+    let path = "/embeddings";
+    let admitted = admit_or_pass_on(&app, &caller, &measure, &keys, request, path).await?;
+    let (ticket, fields) = match admitted {
+        Admitted::Here(ticket, fields) => (ticket, fields),
+        Admitted::Elsewhere(response) => return Ok(response),
+    };
     let EmbeddingRequest {
         model,
         inputs,
@@ -285,6 +237,7 @@ fn write(vector: Vec<f32>, encoding: Encoding) -> Vector {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use serde_json::Value;
 
     fn read(body: Value) -> Result<EmbeddingRequest, FieldError> {
         let Value::Object(mut body) = body else {
@@ -295,32 +248,10 @@ mod tests {
     }
 
     #[test]
-    fn inputs_come_in_four_forms() {
-        let text = |text: &str| Input::Text(text.into());
-        for (input, expected) in [
-            (json!("Hello"), vec![text("Hello")]),
-            (json!(["a", ""]), vec![text("a"), text("")]),
-            (json!([1, 2]), vec![Input::Tokens(vec![1, 2])]),
-            (
-                json!([[1, 2], [3]]),
-                vec![Input::Tokens(vec![1, 2]), Input::Tokens(vec![3])],
-            ),
-        ] {
-            assert_eq!(
-                read(json!({"input": input})).expect("an input").inputs,
-                expected
-            );
-        }
-    }
-
-    #[test]
     fn wrong_fields_are_refused_by_name() {
         for (body, field) in [
             (json!({}), "input"),
             (json!({"input": []}), "input"),
-            (json!({"input": {"text": "Hello"}}), "input"),
-            (json!({"input": ["a", null]}), "input[1]"),
-            (json!({"input": [[1], ["a"]]}), "input[1][0]"),
             (json!({"input": vec!["a"; 2049]}), "input"),
             (
                 json!({"input": "a", "encoding_format": "hex"}),

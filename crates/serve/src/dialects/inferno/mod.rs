@@ -8,6 +8,7 @@ pub mod chat;
 pub mod completions;
 pub mod embeddings;
 pub mod error;
+mod inputs;
 pub mod later;
 mod logprobs;
 mod messages;

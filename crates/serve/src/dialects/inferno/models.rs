@@ -80,9 +80,10 @@ impl Model {
 )]
 pub async fn list(State(app): State<App>) -> Result<Json<ModelList>, ApiError> {
     let models = app.runtime.models().await?.into_iter();
+    let upstreams = app.upstreams();
     // Where a name is in both, a request for it goes to the service.
-    let here = models.filter(|entry| app.upstreams.find(&entry.name).is_none());
-    let elsewhere = app.upstreams.models();
+    let here = models.filter(|entry| upstreams.find(&entry.name).is_none());
+    let elsewhere = upstreams.models();
     let elsewhere = elsewhere.map(|(name, model)| Model::elsewhere(name, model));
     Ok(Json(ModelList {
         object: "list",
@@ -101,7 +102,7 @@ pub async fn show(
     name: Result<Path<String>, PathRejection>,
 ) -> Result<Json<Model>, ApiError> {
     let Path(name) = name?;
-    match app.upstreams.find(&name) {
+    match app.upstreams().find(&name) {
         Some(model) => Ok(Json(Model::elsewhere(&name, model))),
         None => Ok(Json(app.runtime.model(&name).await?.into())),
     }

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use hearth_runtime::{Ask, GenerateRequest, KeepAlive, SamplingParams, derive_seed};
 use serde_json::Value;
 
-use crate::fields::{FieldError, Fields, whole_number};
+use crate::fields::{FieldError, Fields};
 use crate::stops;
 
 /// Tokens generated where a request names no number.
@@ -20,8 +20,6 @@ const MOST_MAX_TOKENS: usize = 32_768;
 const MOST_BIASES: usize = 4096;
 /// Most candidates for one prompt.
 pub const MOST_CHOICES: usize = 16;
-/// Longest deadline that a request can set, in seconds: a day.
-pub const LONGEST_TIMEOUT: f64 = 86_400.0;
 
 /// A field of OpenAI's that changes nothing here, so that only the values that ask for nothing are taken.
 pub struct Fixed {
@@ -131,9 +129,7 @@ impl Params {
             priority: fields
                 .integer("priority", 0..=10)?
                 .and_then(|level| u8::try_from(level).ok()),
-            timeout: fields
-                .number("timeout", 0.001..=LONGEST_TIMEOUT)?
-                .map(Duration::from_secs_f64),
+            timeout: fields.timeout()?,
             keep_alive: keep_alive(fields)?,
             include_usage: include_usage(fields, stream)?,
             stream,
@@ -278,15 +274,6 @@ fn include_usage(fields: &Fields, stream: bool) -> Result<bool, FieldError> {
         .boolean("include_usage")
         .map_err(inner)?
         .unwrap_or(false))
-}
-
-/// Token ids of a prompt or an embedding's input; `field` names the array.
-pub fn token_ids(field: &str, items: &[Value]) -> Result<Vec<u32>, FieldError> {
-    let token = |(index, item): (usize, &Value)| {
-        let number = whole_number(item).and_then(|number| u32::try_from(number).ok());
-        number.ok_or_else(|| FieldError::invalid(format!("{field}[{index}]"), "a token id", item))
-    };
-    items.iter().enumerate().map(token).collect()
 }
 
 #[cfg(test)]

@@ -13,6 +13,7 @@ use serde::Serialize;
 use utoipa::ToSchema;
 
 use super::error::{ApiError, Errors};
+use super::remote;
 use crate::admission::Ticket;
 use crate::answer::{Answer, ended_early, finish_reason};
 use crate::caller::Caller;
@@ -21,6 +22,7 @@ use crate::fields::{FieldError, Fields};
 use crate::metrics::Measure;
 use crate::problem::Problem;
 use crate::quantities::measured;
+use crate::remote::{Asker, KeyHeaders, Keys};
 use crate::state::App;
 use crate::stops;
 use crate::waiting::{self, Begun, Step};
@@ -31,25 +33,25 @@ use crate::waiting::{self, Begun, Step};
 pub struct Generate {
     /// The model.
     #[schema(min_length = 1, example = "ember")]
-    model: String,
+    pub(super) model: String,
     /// The text to go on from.
     #[schema(min_length = 1, example = "Once upon a time")]
-    prompt: String,
+    pub(super) prompt: String,
     /// Tokens to generate at most.
     #[schema(value_type = Option<usize>, default = 100, minimum = 1, maximum = 32768, example = 20)]
-    max_tokens: usize,
+    pub(super) max_tokens: usize,
     /// How freely tokens are chosen; 0 takes the likeliest.
     #[schema(value_type = Option<f64>, default = 0.7, minimum = 0, maximum = 2)]
-    temperature: f32,
+    pub(super) temperature: f64,
     /// The share of likelihood that tokens are chosen from.
     #[schema(value_type = Option<f64>, default = 0.9, minimum = 0, maximum = 1)]
-    top_p: f32,
+    pub(super) top_p: f64,
     /// A text that ends the generation, or several; none of them is part of the answer.
     #[schema(value_type = Option<stops::Stop>)]
-    stop: Vec<String>,
+    pub(super) stop: Vec<String>,
     /// Whether to answer as server-sent events.
     #[schema(value_type = Option<bool>, default = false)]
-    stream: bool,
+    pub(super) stream: bool,
 }
 
 impl Generate {
@@ -57,8 +59,8 @@ impl Generate {
     const MOST_TOKENS: usize = 32_768;
 
     fn read(fields: &Fields) -> Result<Self, FieldError> {
-        let number = |name, range, default: f64| -> Result<f32, FieldError> {
-            Ok(fields.number(name, range)?.unwrap_or(default) as f32)
+        let number = |name, range, default: f64| -> Result<f64, FieldError> {
+            Ok(fields.number(name, range)?.unwrap_or(default))
         };
         Ok(Self {
             model: fields.required_string("model")?.to_owned(),
@@ -80,12 +82,12 @@ impl Generate {
 pub struct Generated {
     /// The prompt and what follows it.
     #[schema(example = "Once upon a time in a distant galaxy...")]
-    text: String,
+    pub(super) text: String,
     /// Tokens of what follows.
-    tokens_generated: usize,
+    pub(super) tokens_generated: usize,
     /// How long they took.
     #[schema(example = "1.2s")]
-    generation_time: String,
+    pub(super) generation_time: String,
 }
 
 /// An event of a stream.
@@ -144,6 +146,7 @@ pub struct DoneEvent {
         "model": "ember", "prompt": "Once upon a time", "max_tokens": 100, "temperature": 0.7, "top_p": 0.9,
         "stop": ["\n\n", "THE END"], "stream": false
     })),
+    params(KeyHeaders),
     responses(
         (status = 200, description = "The text", content(
             (Generated = "application/json"),
@@ -156,18 +159,27 @@ pub async fn create(
     State(app): State<App>,
     caller: Caller,
     measure: Measure,
+    keys: Keys,
     request: Request,
 ) -> Result<Response, ApiError> {
     let (ticket, fields) = admit(&app, request).await?;
     let asked = Generate::read(&fields)?;
+    if let Some(elsewhere) = app.upstream_model(&asked.model) {
+        let asker = Asker {
+            app: &app,
+            caller: &caller,
+            measure: &measure,
+            keys: &keys,
+            entered: ticket.entered(),
+            waits_its_turn: false,
+        };
+        return Ok(remote::create(asker, ticket, asked, &elsewhere).await?);
+    }
     let (model, prompt, stream) = (asked.model.clone(), asked.prompt.clone(), asked.stream);
     let begin = begin(app.clone(), caller, measure.clone(), asked);
     if stream {
         let begun = waiting::begin(&app, &model, begin).await?;
-        let keep_alive = KeepAlive::new().interval(app.settings().keep_alive);
-        let events = events(prompt, begun, ticket, measure).map(Ok::<_, Infallible>);
-        let response = Sse::new(events).keep_alive(keep_alive).into_response();
-        return Ok(waiting::unbuffered(response));
+        return Ok(streamed(&app, events(prompt, begun, ticket, measure)));
     }
     let (generation, began) = begin.await?;
     let answer = Answer::of(generation, &measure).await?;
@@ -183,6 +195,16 @@ pub async fn create(
     .into_response())
 }
 
+/// The response that a stream of events is.
+pub(super) fn streamed(
+    app: &App,
+    events: impl Stream<Item = SseEvent> + Send + 'static,
+) -> Response {
+    let keep_alive = KeepAlive::new().interval(app.settings().keep_alive);
+    let events = Sse::new(events.map(Ok::<_, Infallible>));
+    waiting::unbuffered(events.keep_alive(keep_alive).into_response())
+}
+
 /// Loads the model if need be and hands it the prompt; answers with the moment at which it did.
 async fn begin(
     app: App,
@@ -196,9 +218,9 @@ async fn begin(
     request.max_tokens = asked.max_tokens;
     request.stop = asked.stop;
     request.sampling = SamplingParams {
-        temperature: asked.temperature,
+        temperature: asked.temperature as f32,
         // A share of nothing still holds the most likely token, so 0 means that one.
-        top_p: asked.top_p.max(f32::MIN_POSITIVE),
+        top_p: (asked.top_p as f32).max(f32::MIN_POSITIVE),
         ..SamplingParams::default()
     };
     let began = Instant::now();
@@ -226,7 +248,6 @@ fn events(
                 None => return,
             }
         };
-        let text = |text| event("text", &TextEvent { text, finished: false });
         yield text(prompt);
         let mut end = Err(ended_early());
         while let Some(event) = generation.next().await {
@@ -245,16 +266,33 @@ fn events(
                 Event::Failed(error) => end = Err(error),
             }
         }
-        match end {
-            Ok(tokens_generated) => {
-                let generation_time = measured(began.elapsed());
-                yield event("done", &DoneEvent { tokens_generated, generation_time });
-            }
-            Err(error) => {
-                tracing::warn!(%error, "a stream ended with a failure");
-                measure.failed();
-                yield failure(error.into());
-            }
+        yield last(end.map_err(Problem::from), began, &measure);
+    }
+}
+
+/// More text.
+pub(super) fn text(text: String) -> SseEvent {
+    let finished = false;
+    event("text", &TextEvent { text, finished })
+}
+
+/// The end of a stream, of so many tokens or with a failure.
+pub(super) fn last(end: Result<usize, Problem>, began: Instant, measure: &Measure) -> SseEvent {
+    match end {
+        Ok(tokens_generated) => {
+            let generation_time = measured(began.elapsed());
+            event(
+                "done",
+                &DoneEvent {
+                    tokens_generated,
+                    generation_time,
+                },
+            )
+        }
+        Err(problem) => {
+            tracing::warn!(error = problem.message, "a stream ended with a failure");
+            measure.failed();
+            failure(problem)
         }
     }
 }

@@ -3,6 +3,7 @@
 pub mod error;
 pub mod generate;
 pub mod models;
+mod remote;
 pub mod status;
 
 use crate::family::Family;

@@ -50,7 +50,7 @@ pub struct Usage {
 
 impl Usage {
     fn of(app: &App, kind: Service) -> Self {
-        let (requests, tokens) = app.upstreams.usage(kind);
+        let (requests, tokens) = app.upstreams().usage(kind);
         Self { requests, tokens }
     }
 }

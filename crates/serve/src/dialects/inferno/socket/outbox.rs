@@ -19,11 +19,9 @@ use crate::problem::Problem;
 /// Messages that wait for a client to read.
 const QUEUE: usize = 64;
 
-/// How long a client may leave a full queue unread before what fills it is ended.
+/// How long a client may leave a full queue unread before what fills it is ended, if it may leave a message
+/// unread for as long.
 const STALL: Duration = Duration::from_secs(10);
-
-/// How long a client may leave one message unread before the connection is closed.
-const DEAD: Duration = Duration::from_secs(30);
 
 /// How often the client is asked whether it is still there.
 const PING: Duration = Duration::from_secs(30);
@@ -40,17 +38,22 @@ pub struct Outbox {
     patience: Duration,
 }
 
-/// Starts the task that sends what is put into the outbox, and ends when the client takes it no more.
-pub fn start(sink: SplitSink<WebSocket, Frame>) -> (Outbox, JoinHandle<()>) {
+/// Starts the task that sends what is put into the outbox, and ends when the client takes it no more:
+/// when it has left a message unread for `patience`.
+pub fn start(sink: SplitSink<WebSocket, Frame>, patience: Duration) -> (Outbox, JoinHandle<()>) {
     let (sender, messages) = mpsc::channel(QUEUE);
     let outbox = Outbox {
         queue: sender,
-        patience: STALL,
+        patience: patience.min(STALL),
     };
-    (outbox, tokio::spawn(write(messages, sink)))
+    (outbox, tokio::spawn(write(messages, sink, patience)))
 }
 
-async fn write(mut messages: mpsc::Receiver<String>, mut sink: SplitSink<WebSocket, Frame>) {
+async fn write(
+    mut messages: mpsc::Receiver<String>,
+    mut sink: SplitSink<WebSocket, Frame>,
+    patience: Duration,
+) {
     let mut pings = interval(PING);
     pings.set_missed_tick_behavior(MissedTickBehavior::Delay);
     pings.reset();
@@ -62,7 +65,7 @@ async fn write(mut messages: mpsc::Receiver<String>, mut sink: SplitSink<WebSock
             },
             _ = pings.tick() => Frame::Ping(Bytes::new()),
         };
-        match timeout(DEAD, sink.send(frame)).await {
+        match timeout(patience, sink.send(frame)).await {
             Ok(Ok(())) => {}
             Ok(Err(error)) => {
                 tracing::debug!(%error, "a WebSocket ended");
