@@ -344,6 +344,11 @@ fn the_framework_lists_and_manages_models() {
         .iter()
         .find(|model| model["name"] == EMBED)
         .expect("it is installed");
+    assert!(
+        idle["parameters"].as_u64().is_some_and(|count| count > 0),
+        "{idle}"
+    );
+    assert_eq!(managed["summary"]["total_parameters"], model["parameters"]);
     assert_eq!(
         idle["memory_usage"],
         json!({"allocated_mb": 0.0, "reserved_mb": 0.0})

@@ -22,6 +22,7 @@ mod engine;
 mod error;
 mod events;
 mod figures;
+mod heads;
 mod histogram;
 mod house;
 mod keep_alive;

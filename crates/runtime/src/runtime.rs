@@ -1,5 +1,6 @@
 //! The models by name: listed, loaded when they are asked for, kept, unloaded.
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -14,6 +15,7 @@ use crate::clock::Clock;
 use crate::config::RuntimeConfig;
 use crate::engine::ModelKind;
 use crate::events::{EventStream, ModelEvent};
+use crate::heads::Heads;
 use crate::lease::Lease;
 use crate::manager::{Ask, LoadRequest, LoadedModel, Manager, ModelStatus, RuntimeStats, blocking};
 use crate::meter::ModelMetrics;
@@ -72,6 +74,7 @@ impl std::fmt::Display for ModelFormat {
 /// The models of this process.
 pub struct Runtime {
     manager: Arc<Manager>,
+    heads: Arc<Heads>,
 }
 
 impl Runtime {
@@ -87,7 +90,10 @@ impl Runtime {
         };
         let backends = backends::all(&shared);
         let manager = Manager::new(catalog, config, backends, Clock::system());
-        Arc::new(Self { manager })
+        Arc::new(Self {
+            manager,
+            heads: Arc::default(),
+        })
     }
 
     /// Every model there is, of every kind, loaded or not, then the aliases of those.
@@ -104,6 +110,16 @@ impl Runtime {
         });
         let models = entries.iter().map(|entry| self.entry(entry));
         Ok(models.chain(aliases).collect())
+    }
+
+    /// The numbers of weights of models, loaded or not, by their names; those whose files do not tell are left out.
+    ///
+    /// # Errors
+    /// [`Error::Internal`] if the folder of models cannot be read.
+    pub async fn parameters(&self) -> Result<BTreeMap<String, u64>, Error> {
+        let heads = Arc::clone(&self.heads);
+        let read = move |catalog: &Catalog| Ok(heads.parameters(&catalog.entries()?));
+        self.manager.look(read).await
     }
 
     /// The model called `name`, or the alias.

@@ -100,7 +100,7 @@ pub struct ManagedModel {
     optimized: bool,
     /// Memory that it takes now.
     memory_usage: MemoryUsage,
-    /// Number of its weights; null while it is not loaded, since its file is not read before.
+    /// Number of its weights; null where its files do not tell.
     parameters: Option<u64>,
 }
 
@@ -157,8 +157,15 @@ pub struct Summary {
 )]
 pub async fn managed(State(app): State<App>) -> Result<Json<Managed>, ApiError> {
     let statuses = app.runtime.statuses().await?;
-    let models: Vec<ManagedModel> = statuses.iter().map(ManagedModel::from).collect();
-    let loaded = models.iter().filter(|model| model.loaded).count();
+    let parameters = app.runtime.parameters().await?;
+    let models = statuses.iter().map(|status| {
+        let parameters = parameters.get(&status.name).copied();
+        ManagedModel::new(status, parameters)
+    });
+    let models: Vec<ManagedModel> = models.collect();
+    let loaded = || models.iter().filter(|model| model.loaded);
+    let total_parameters = loaded().filter_map(|model| model.parameters).sum();
+    let loaded = loaded().count();
     let others = models.iter().map(|model| CategoryModel {
         name: model.name.clone(),
         loaded: model.loaded,
@@ -174,14 +181,14 @@ pub async fn managed(State(app): State<App>) -> Result<Json<Managed>, ApiError> 
             total_loaded: loaded,
             tts_models_count: 0,
             optimized_count: loaded,
-            total_parameters: models.iter().filter_map(|model| model.parameters).sum(),
+            total_parameters,
         },
         downloaded_models: models,
     }))
 }
 
-impl From<&ModelStatus> for ManagedModel {
-    fn from(status: &ModelStatus) -> Self {
+impl ManagedModel {
+    fn new(status: &ModelStatus, parameters: Option<u64>) -> Self {
         let memory = megabytes(status.memory_bytes);
         Self {
             name: status.name.clone(),
@@ -193,7 +200,7 @@ impl From<&ModelStatus> for ManagedModel {
                 allocated_mb: memory,
                 reserved_mb: memory,
             },
-            parameters: status.info.as_ref().map(|info| info.parameters),
+            parameters,
         }
     }
 }
