@@ -70,6 +70,14 @@ pub fn run(args: Args) -> Result<()> {
     for upstream in &loaded.settings.upstreams {
         write!(out, "\n[[upstream]]  # {}\n{upstream}", origin.display())?;
     }
+    if let Some(path) = &loaded.models_json {
+        let offers = loaded.settings.offers.len();
+        writeln!(
+            out,
+            "\n# {offers} models can be fetched by {}",
+            path.display()
+        )?;
+    }
     Ok(())
 }
 

@@ -2,7 +2,7 @@
 
 mod http_support;
 
-use http_support::{CHAT, Server, completion, is_datetime, is_percent, is_size};
+use http_support::{CHAT, Server, completion, hearth, is_datetime, is_percent, is_size};
 use serde_json::{Value, json};
 
 #[test]
@@ -276,6 +276,76 @@ fn hardware_is_told_as_it_is() {
 }
 
 #[test]
+fn models_to_be_had_are_those_of_the_file_and_those_that_are_installed() {
+    let home = tempfile::tempdir().expect("a folder for the server's home");
+    let file = home.path().join("models.json");
+    // The document's own entries.
+    let speaking = |id: &str, size: u64, features: Value| {
+        json!({
+            "source": "huggingface", "model_id": id, "task": "text-to-speech", "description": "speaks",
+            "size_mb": size, "tags": ["tts"], "tts_features": features,
+        })
+    };
+    let offers = json!({
+        "speecht5_tts": speaking("microsoft/speecht5_tts", 2500, json!({
+            "supports_tts": true, "quality": "very-high", "speed": "medium", "vocoder_required": true,
+        })),
+        "bark_tts": speaking("suno/bark", 4000, json!({
+            "quality": "very-high", "speed": "slow", "supports_voice_cloning": true, "supports_emotions": true,
+        })),
+        "resnet50": {"source": "url", "model_id": "https://example.org/resnet50", "task": "image-classification"},
+    });
+    std::fs::write(&file, offers.to_string()).expect("a file");
+    let server = Server::start_with(home, &[], &[]);
+    let told = server.get("/models/available").json();
+    let models = told["available_models"].as_object().expect("models");
+    assert_eq!(told["total_available"], models.len());
+    assert_eq!(models["bark_tts"], {
+        let mut entry = offers["bark_tts"].clone();
+        entry["name"] = json!("bark_tts");
+        entry["size_mb"] = json!(4000.0);
+        entry["tts_features"]["supports_tts"] = json!(true);
+        entry
+    });
+    assert!(models["resnet50"]["size_mb"].is_null());
+    let ember = &models["ember"];
+    assert_eq!(
+        (&ember["source"], &ember["task"]),
+        (&json!("hearth"), &json!("text-generation"))
+    );
+    assert!(
+        ember["size_mb"].as_f64().is_some_and(|size| size > 0.0),
+        "{ember}"
+    );
+    let categories = &told["categories"];
+    assert_eq!(
+        categories["tts_models"],
+        json!(["speecht5_tts", "bark_tts"])
+    );
+    let general = categories["general_models"].as_array().expect("names");
+    assert!(general.contains(&json!("resnet50")) && general.contains(&json!("ember")));
+    let recommended = &told["download_recommendations"];
+    assert_eq!(
+        recommended["fast_setup"],
+        json!(["speecht5_tts", "bark_tts"])
+    );
+    assert_eq!(recommended["beginners"], json!(["bark_tts"]));
+    assert_eq!(recommended["advanced"], json!(["bark_tts"]));
+    assert_eq!(
+        recommended["highest_quality"],
+        json!(["speecht5_tts", "bark_tts"])
+    );
+
+    let file = server.home().join("models.json");
+    std::fs::write(&file, r#"{"b": {"sorce": "url"}}"#).expect("a file");
+    let (is_good, text) = hearth(server.home(), &["config"], "");
+    assert!(
+        !is_good && text.contains("'b.sorce'") && text.contains("'source'"),
+        "{text}"
+    );
+}
+
+#[test]
 fn voices_and_status_need_no_speech() {
     let server = Server::start(&[]);
     assert_eq!(server.get("/voices").json(), json!({"voices": []}));
@@ -333,7 +403,6 @@ fn what_is_not_there_yet_says_so_in_its_familys_envelope() {
         ("POST", "/audio/validate?file_path=x.wav"),
         ("POST", "/models/download"),
         ("GET", "/models/download/status/abc"),
-        ("GET", "/models/available"),
     ] {
         let reply = server.send(method, path, &[], b"{}");
         assert_eq!(reply.status, 501, "{path}: {}", reply.body);

@@ -1,7 +1,8 @@
 //! From flags, environment and files to settings, and where each value came from.
 //!
 //! The strongest first: flags, environment, `.env`, `hearth.toml`, the files that the API's documents name
-//! (`config.yaml`, `auth.yaml`, `inferno.toml`), defaults. Whatever no setting knows is an error.
+//! (`config.yaml`, `auth.yaml`, `inferno.toml`), defaults. Whatever no setting knows is an error. `models.json` lists
+//! models that can be fetched, and is no setting.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -9,10 +10,11 @@ use std::path::{Path, PathBuf};
 
 use serde_json::Value as Json;
 
+use super::entry::Fault;
 use super::models::{self, MODEL_TABLE};
 use super::table::{self, Setting, Settings, TABLE};
-use super::upstream::{self, Fault};
 use super::value::Raw;
+use super::{offer, upstream};
 
 /// Where settings are looked for.
 #[derive(Debug, Clone, Default)]
@@ -93,9 +95,9 @@ pub enum ConfigError {
         /// What it takes.
         expected: &'static str,
     },
-    /// An entry `[[upstream]]` is not as expected. The value itself is not told, as above.
+    /// An entry `[[upstream]]`, or one of `models.json`, is not as expected. The value itself is not told, as above.
     #[error("{}: {place} takes {expected}", .path.display())]
-    Upstream {
+    Entry {
         /// The file.
         path: PathBuf,
         /// The entry and its field.
@@ -106,14 +108,14 @@ pub enum ConfigError {
 }
 
 impl ConfigError {
-    fn upstream(path: &Path, fault: Fault) -> Self {
+    fn entry(path: &Path, fault: Fault) -> Self {
         match fault {
             Fault::Unknown(name, nearest) => Self::Unknown {
                 place: path.display().to_string(),
                 name,
                 suggestion: nearest.map(str::to_owned),
             },
-            Fault::Invalid(place, expected) => Self::Upstream {
+            Fault::Invalid(place, expected) => Self::Entry {
                 path: path.to_owned(),
                 place,
                 expected,
@@ -134,7 +136,7 @@ pub struct Loaded {
     /// The settings.
     pub settings: Settings,
     origins: BTreeMap<&'static str, Origin>,
-    /// Where `models.json` was found, which lists the models that can be fetched.
+    /// The file `models.json`, which lists the models that can be fetched, where there is one.
     pub models_json: Option<PathBuf>,
     /// The file with the entries `[[upstream]]`, where there are any.
     pub upstreams_file: Option<PathBuf>,
@@ -174,12 +176,16 @@ impl Loaded {
 
     /// Puts what a file says; `prefix` is the table that the whole file is about.
     fn put_file(&mut self, path: &Path, prefix: &str) -> Result<(), ConfigError> {
-        let text = std::fs::read_to_string(path).map_err(|source| ConfigError::Unreadable {
-            path: path.to_owned(),
-            source,
-        })?;
-        let tree = parse(path, &text)?;
+        let tree = read_tree(path)?;
         self.put_tree(path, prefix, "", &tree)
+    }
+
+    /// Puts the models that `models.json` lists.
+    fn put_offers(&mut self, path: PathBuf) -> Result<(), ConfigError> {
+        let offers = offer::read(&read_tree(&path)?);
+        self.settings.offers = offers.map_err(|fault| ConfigError::entry(&path, fault))?;
+        self.models_json = Some(path);
+        Ok(())
     }
 
     fn put_tree(
@@ -204,7 +210,7 @@ impl Loaded {
             if prefix.is_empty() && key == UPSTREAM {
                 let entries = upstream::read(value);
                 self.settings.upstreams =
-                    entries.map_err(|fault| ConfigError::upstream(path, fault))?;
+                    entries.map_err(|fault| ConfigError::entry(path, fault))?;
                 self.upstreams_file = Some(path.to_owned());
                 continue;
             }
@@ -321,7 +327,7 @@ impl Sources {
         let mut loaded = self.load_all()?;
         if let Some(path) = &loaded.upstreams_file {
             upstream::complete(&mut loaded.settings)
-                .map_err(|fault| ConfigError::upstream(path, fault))?;
+                .map_err(|fault| ConfigError::entry(path, fault))?;
         }
         Ok(loaded)
     }
@@ -330,9 +336,12 @@ impl Sources {
         let mut loaded = Loaded {
             settings: Settings::default(),
             origins: BTreeMap::new(),
-            models_json: self.look("models.json"),
+            models_json: None,
             upstreams_file: None,
         };
+        if let Some(path) = self.look("models.json") {
+            loaded.put_offers(path)?;
+        }
         for (name, prefix) in [("inferno.toml", ""), ("config.yaml", "")] {
             if let Some(path) = self.look(name) {
                 loaded.put_file(&path, prefix)?;
@@ -427,16 +436,24 @@ fn is_table(key: &str) -> bool {
         .any(|setting| below(setting.key) || setting.also.iter().any(|own| below(own)))
 }
 
-/// A file of settings as a tree, by the language that its name tells.
+/// A file as a tree.
+fn read_tree(path: &Path) -> Result<Json, ConfigError> {
+    let text = std::fs::read_to_string(path).map_err(|source| ConfigError::Unreadable {
+        path: path.to_owned(),
+        source,
+    })?;
+    parse(path, &text)
+}
+
+/// A text as a tree, by the language that its file's name tells.
 fn parse(path: &Path, text: &str) -> Result<Json, ConfigError> {
-    let is_yaml = path
-        .extension()
-        .is_some_and(|end| end == "yaml" || end == "yml");
-    let parsed = match is_yaml {
+    let end = path.extension().and_then(|end| end.to_str());
+    let parsed = match end {
+        Some("json") => serde_json::from_str(text).map_err(|error| error.to_string()),
         // An empty file says nothing.
-        true if text.trim().is_empty() => Ok(Json::Object(serde_json::Map::new())),
-        true => serde_yaml_ng::from_str(text).map_err(|error| error.to_string()),
-        false => toml::from_str(text)
+        Some("yaml" | "yml") if text.trim().is_empty() => Ok(Json::Object(serde_json::Map::new())),
+        Some("yaml" | "yml") => serde_yaml_ng::from_str(text).map_err(|error| error.to_string()),
+        _ => toml::from_str(text)
             .map_err(|error: toml::de::Error| error.message().to_owned() + &line_of(&error, text)),
     };
     parsed.map_err(|message| ConfigError::Malformed {

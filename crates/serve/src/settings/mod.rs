@@ -1,7 +1,9 @@
 //! Settings: one table of them, and the sources that they are read from.
 
+mod entry;
 mod load;
 mod models;
+mod offer;
 mod secret;
 mod table;
 mod upstream;
@@ -9,6 +11,7 @@ mod value;
 
 pub use load::{ConfigError, Loaded, Origin, Sources, UPSTREAM};
 pub use models::{MODEL_TABLE, ModelChoices, ModelSetting, Models};
+pub use offer::{Offer, SPEECH, Source, Speech};
 pub use secret::Secret;
 pub use table::{Setting, Settings, TABLE};
 pub use upstream::{Service, Upstream};
@@ -50,6 +53,10 @@ impl Settings {
         if self.upstreams != new.upstreams {
             self.upstreams.clone_from(&new.upstreams);
             changed.push(UPSTREAM);
+        }
+        if self.offers != new.offers {
+            self.offers.clone_from(&new.offers);
+            changed.push("models.json");
         }
         (changed, kept)
     }

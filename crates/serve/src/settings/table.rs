@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use hearth_runtime::{EngineConfig, KeepAlive, ModelSettings, Quantize, RuntimeConfig, Strategy};
 
+use super::offer::Offer;
 use super::upstream::Upstream;
 use super::value::{Bytes, CacheType, Device, LogLevel, Names, Priority, Raw, Value};
 use super::{Models, Secret};
@@ -52,11 +53,13 @@ macro_rules! settings {
             /// The services on other machines that serve models too, which are no row of the table: the entries
             /// `[[upstream]]` of a file.
             pub upstreams: Vec<Upstream>,
+            /// `models.json`.
+            pub offers: Vec<Offer>,
         }
 
         impl Default for Settings {
             fn default() -> Self {
-                Self { $($name: $default,)+ models: Models::default(), upstreams: Vec::new() }
+                Self { $($name: $default,)+ models: Models::default(), upstreams: Vec::new(), offers: Vec::new() }
             }
         }
 

@@ -6,9 +6,10 @@ use std::net::IpAddr;
 use std::time::Duration;
 
 use axum::http::Uri;
-use serde_json::{Map, Value as Json};
+use serde_json::Value as Json;
 
-use super::table::{self, Settings};
+use super::entry::{Entry, Fault};
+use super::table::Settings;
 use super::value::{Value, words};
 use super::{Names, Secret};
 
@@ -57,21 +58,6 @@ pub struct Upstream {
     pub models: Names,
     /// How long it may take to begin its answer and to go on with it, and to give an answer that is not streamed.
     pub timeout: Duration,
-}
-
-/// What is wrong with an entry.
-#[derive(Debug, PartialEq, Eq)]
-pub enum Fault {
-    /// It has a field that no entry has: its place, and the nearest that there is.
-    Unknown(String, Option<&'static str>),
-    /// A field is not as expected: its place, and what it takes.
-    Invalid(String, String),
-}
-
-impl Fault {
-    fn invalid(place: impl Into<String>, expected: impl Into<String>) -> Self {
-        Self::Invalid(place.into(), expected.into())
-    }
 }
 
 /// Reads all entries of a file.
@@ -124,20 +110,9 @@ pub fn complete(settings: &mut Settings) -> Result<(), Fault> {
     Ok(())
 }
 
-/// An entry that is being read.
-struct Entry<'j> {
-    place: String,
-    fields: &'j Map<String, Json>,
-}
-
 impl Entry<'_> {
     fn read(self) -> Result<Upstream, Fault> {
-        for name in self.fields.keys() {
-            if !FIELDS.contains(&name.as_str()) {
-                let nearest = table::nearest(name, FIELDS.into_iter());
-                return Err(Fault::Unknown(self.place(name), nearest));
-            }
-        }
+        self.check_names(&FIELDS)?;
         let name: String = self.required("name")?;
         if !is_name(&name) {
             let expected = "1 to 64 letters, digits and characters of '._-'";
@@ -219,33 +194,6 @@ impl Entry<'_> {
             }
         }
         Ok(names)
-    }
-
-    fn get(&self, name: &str) -> Option<&Json> {
-        self.fields.get(name).filter(|value| !value.is_null())
-    }
-
-    fn value<T: Value>(&self, name: &str) -> Result<Option<T>, Fault> {
-        let Some(value) = self.get(name) else {
-            return Ok(None);
-        };
-        let text = match value {
-            Json::String(text) => Some(text.clone()),
-            Json::Number(_) | Json::Bool(_) => Some(value.to_string()),
-            _ => None,
-        };
-        let read = text.and_then(|text| T::read(text.trim()));
-        let invalid = || Fault::invalid(self.place(name), T::EXPECTED);
-        read.map(Some).ok_or_else(invalid)
-    }
-
-    fn required<T: Value>(&self, name: &str) -> Result<T, Fault> {
-        let missing = || Fault::invalid(self.place(name), T::EXPECTED);
-        self.value(name)?.ok_or_else(missing)
-    }
-
-    fn place(&self, name: &str) -> String {
-        format!("{}.{name}", self.place)
     }
 }
 

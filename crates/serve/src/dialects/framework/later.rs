@@ -36,12 +36,6 @@ pub fn routes() -> Routes {
             "download_status",
             models_download_status,
         )
-        .get(
-            "/models/available",
-            Inference,
-            "models_available",
-            models_available,
-        )
 }
 
 fn later(what: &str) -> ApiError {
@@ -89,6 +83,4 @@ later! {
     /// Tells how a download does. Not implemented yet.
     models_download_status: get "/models/download/status/{download_id}"
         (params(("download_id" = String, Path, description = "The download")),) => "downloading models";
-    /// Lists the models that can be fetched. Not implemented yet.
-    models_available: get "/models/available" () => "downloading models";
 }

@@ -3,6 +3,7 @@
 pub mod audio;
 pub mod auth;
 pub mod autoscaler;
+pub mod available;
 pub mod config;
 pub mod error;
 pub mod gpu;
@@ -49,6 +50,12 @@ pub fn routes() -> Routes {
         )
         .get("/metrics/tts", Monitoring, "metrics_tts", stats::speech)
         .get("/models", Inference, "models", models::list)
+        .get(
+            "/models/available",
+            Inference,
+            "models_available",
+            available::list,
+        )
         .get(
             "/models/managed",
             Inference,
