@@ -315,6 +315,77 @@ fn a_prompt_is_continued_elsewhere_and_answered_in_this_dialect() {
 }
 
 #[test]
+fn a_text_is_spoken_elsewhere_and_the_audio_comes_through() {
+    let service = Service::start(|number, _, socket| {
+        let head =
+            "HTTP/1.1 200 OK\r\nContent-Type: audio/mpeg\r\nTransfer-Encoding: chunked\r\n\r\n";
+        match number {
+            0 => send(
+                socket,
+                &[
+                    head,
+                    &chunk("ID3 the first "),
+                    &chunk("and the rest"),
+                    &chunk(""),
+                ]
+                .concat(),
+            ),
+            1 => send(socket, &answer(200, "", r#"{"audio": "none"}"#)),
+            2 => send(
+                socket,
+                &answer(400, "", r#"{"error": {"message": "no such voice"}}"#),
+            ),
+            // It breaks off.
+            _ => send(
+                socket,
+                &[head, &chunk("ID3 the first "), "ff\r\nand"].concat(),
+            ),
+        }
+    });
+    let server = server(&entry("baseten", &service.url(), ""), &[], &[]);
+    let path = "/v1/audio/speech";
+    let body = json!({"model": "big", "input": "Hello", "voice": "tara", "response_format": "mp3"});
+    let keys = [("X-Baseten-Key", "bk-of-the-request")];
+    let reply = server.send("POST", path, &keys, body.to_string().as_bytes());
+    assert_eq!(
+        (reply.status, reply.body.as_str()),
+        (200, "ID3 the first and the rest")
+    );
+    assert_eq!(reply.header("content-type"), Some("audio/mpeg"));
+    let asked = &service.asked()[0];
+    assert_eq!(
+        (asked.line.as_str(), asked.json()),
+        ("POST /v1/audio/speech HTTP/1.1", body.clone())
+    );
+    assert_eq!(
+        asked.header("authorization"),
+        Some("Bearer bk-of-the-request")
+    );
+    for (status, words) in [(502, "no audio"), (400, "no such voice")] {
+        let reply = server.post(path, &body);
+        assert_eq!(reply.status, status, "{}", reply.body);
+        assert!(reply.body.contains(words), "{}", reply.body);
+    }
+    let mut broken = server.open("POST", path, &[], body.to_string().as_bytes());
+    assert_eq!(broken.piece(), b"ID3 the first ");
+    let rest = broken.rest();
+    assert!(!rest.ends_with(b"0\r\n\r\n"), "the answer has no end");
+
+    for (change, status, code) in [
+        (json!({"model": "ember"}), 501, "not_implemented"),
+        (json!({"model": "no-such-model"}), 404, "model_not_found"),
+        (json!({"input": ""}), 400, "invalid_parameters"),
+    ] {
+        let reply = server.post(path, &merge(body.clone(), change));
+        assert_eq!(
+            (reply.status, &reply.json()["error"]["code"]),
+            (status, &json!(code))
+        );
+    }
+    assert_eq!(service.asked().len(), 4);
+}
+
+#[test]
 fn entries_are_read_again_at_a_hangup_and_what_was_asked_stays_counted() {
     let service = Service::start(|_, _, socket| send(socket, &whole("hello")));
     let server = server(&entry("openai", &service.url(), "key = 'sk-old'"), &[], &[]);

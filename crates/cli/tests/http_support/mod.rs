@@ -349,6 +349,14 @@ impl Answer {
         piece
     }
 
+    /// What still comes until the connection ends, as it comes.
+    pub fn rest(mut self) -> Vec<u8> {
+        let mut rest = Vec::new();
+        // A reset is an end as well.
+        let _ = self.reader.read_to_end(&mut rest);
+        rest
+    }
+
     /// Reads the rest.
     pub fn finish(mut self) -> Reply {
         let mut body = Vec::new();

@@ -73,6 +73,7 @@ use crate::{health, metrics, probes};
         inferno::residency::unload,
         inferno::residency::status,
         inferno::batch::create,
+        inferno::speech::create,
         inferno::later::convert,
         inferno::later::convert_status,
         inferno::socket::open,
@@ -96,6 +97,7 @@ use crate::{health, metrics, probes};
         framework::config::config,
         framework::config::server,
         framework::models::list,
+        framework::available::list,
         framework::models::managed,
         framework::models::cache,
         framework::manage::manage,
@@ -123,7 +125,6 @@ use crate::{health, metrics, probes};
         framework::later::audio_validate,
         framework::later::models_download,
         framework::later::models_download_status,
-        framework::later::models_available,
     )
 )]
 struct Api;

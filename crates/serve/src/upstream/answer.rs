@@ -41,11 +41,14 @@ impl Answer {
 
     /// Whether it is a stream of events.
     pub fn is_stream(&self) -> bool {
+        let kind = self.content_type().trim_start().to_ascii_lowercase();
+        kind.starts_with("text/event-stream")
+    }
+
+    /// What it is; nothing where the service does not say.
+    pub fn content_type(&self) -> &str {
         let kind = self.headers.get(CONTENT_TYPE);
-        let kind = kind.and_then(|kind| kind.to_str().ok()).unwrap_or_default();
-        kind.trim_start()
-            .to_ascii_lowercase()
-            .starts_with("text/event-stream")
+        kind.and_then(|kind| kind.to_str().ok()).unwrap_or_default()
     }
 
     /// Its next bytes; `None` at its end.

@@ -17,6 +17,7 @@ mod params;
 mod remote;
 pub mod residency;
 pub mod socket;
+pub mod speech;
 mod stream;
 mod types;
 
@@ -65,6 +66,7 @@ pub fn routes() -> Routes {
             residency::status,
         )
         .post("/v1/batch", Inference, "batch", batch::create)
+        .post("/v1/audio/speech", Inference, "synthesize", speech::create)
         .post("/v1/convert", Management, "convert", later::convert)
         .get(
             "/v1/convert/{job_id}",
