@@ -51,8 +51,7 @@ impl FloatProduct<'_> {
             return;
         }
         let tiles = self.rows.div_ceil(TILE_ROWS);
-        let per_task =
-            super::tiles_per_task(tiles, pool.threads(), TILE_ROWS * self.row_bytes(), false);
+        let per_task = super::tiles_per_task(tiles, pool.threads(), TILE_ROWS * self.row_bytes());
         let out = SharedMut::new(out);
         pool.run(tiles.div_ceil(per_task), |task| {
             let first = task * per_task * TILE_ROWS;

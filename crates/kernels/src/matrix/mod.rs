@@ -308,10 +308,11 @@ fn multiply(tier: Tier, pool: &Pool, w: &Matrix, x: &Activations, finish: Finish
     }
 }
 
-/// How many tiles of `tile_bytes` weights a task takes: enough that the threads even out, but not tiny ones. Where
-/// weights are used again, for many tokens, a task's weights fill a good part of the second-level cache.
-fn tiles_per_task(tiles: usize, threads: usize, tile_bytes: usize, again: bool) -> usize {
-    let task_bytes: usize = if again { 256 * 1024 } else { 48 * 1024 };
+/// How many tiles of `tile_bytes` weights a task takes: enough that the threads even out, but not tiny ones. For many
+/// tokens a task's weights fill a good part of the second-level cache, to be used again; for one, a long stretch is read
+/// as one stream, as each end of it is foreseen anew.
+fn tiles_per_task(tiles: usize, threads: usize, tile_bytes: usize) -> usize {
+    const TASK_BYTES: usize = 256 * 1024;
     let even = tiles.div_ceil(8 * threads);
-    even.min(task_bytes.div_ceil(tile_bytes.max(1))).max(1)
+    even.min(TASK_BYTES.div_ceil(tile_bytes.max(1))).max(1)
 }

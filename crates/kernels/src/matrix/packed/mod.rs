@@ -159,7 +159,7 @@ pub(super) fn products<const N: usize>(
             group_bytes += up.layout.lines(up.blocks) * size_of::<Line>();
         }
         let groups = weight.groups();
-        let per_task = super::tiles_per_task(groups, pool.threads(), group_bytes, several);
+        let per_task = super::tiles_per_task(groups, pool.threads(), group_bytes);
         let tasks = groups.div_ceil(per_task);
         *plan = (per_task, tasks);
         total += tasks;
