@@ -12,6 +12,7 @@ mod bench;
 mod completions;
 mod config;
 mod convert;
+mod doctor;
 mod flags;
 mod holder;
 mod interrupt;
@@ -54,6 +55,7 @@ enum Command {
     Bench(bench::Args),
     Quantize(quantize::Args),
     Convert(convert::Args),
+    Doctor(doctor::Args),
     Completions(completions::Args),
 }
 
@@ -70,6 +72,7 @@ fn main() -> ExitCode {
         Command::Bench(args) => bench::run(args),
         Command::Quantize(args) => quantize::run(args),
         Command::Convert(args) => convert::run(args),
+        Command::Doctor(args) => doctor::run(args),
         Command::Completions(args) => completions::run(args),
     };
     match result {

@@ -1,6 +1,6 @@
 //! What can go wrong with an exported network.
 
-/// An error of reading or lowering a network.
+/// An error of reading, lowering or running a network.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
@@ -33,6 +33,28 @@ pub enum Error {
         /// The file's label, usually its path.
         file: String,
         /// What is wrong.
+        problem: String,
+    },
+    /// An ONNX file is not sound.
+    #[error("not a sound ONNX model: {problem}")]
+    Onnx {
+        /// What is wrong.
+        problem: String,
+    },
+    /// An engine refuses a model or fails at it.
+    #[error("{runtime}: {problem}")]
+    Runtime {
+        /// The engine.
+        runtime: &'static str,
+        /// What it says.
+        problem: String,
+    },
+    /// A tensor is not what an input of the network takes.
+    #[error("input {name:?}: {problem}")]
+    Input {
+        /// The input.
+        name: String,
+        /// What was expected, and what came.
         problem: String,
     },
     /// The model is larger than an ONNX file can be.

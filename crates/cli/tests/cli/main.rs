@@ -2,6 +2,7 @@
 
 mod bench;
 mod convert;
+mod doctor;
 mod files;
 mod look;
 mod quantize;
@@ -140,6 +141,7 @@ fn help_and_version_are_there() {
         "bench",
         "quantize",
         "convert",
+        "doctor",
         "completions",
     ] {
         assert!(help.contains(command), "{help}");

@@ -149,7 +149,13 @@ const MODELS: &str = "models.";
 pub const UPSTREAM: &str = "upstream";
 
 /// Variables of ours that are no settings: they hold before there are any.
-const NO_SETTINGS: [&str; 4] = ["HEARTH_HOME", "HEARTH_LOG", "HEARTH_CPU", "HEARTH_CONFIG"];
+const NO_SETTINGS: [&str; 5] = [
+    "HEARTH_HOME",
+    "HEARTH_LOG",
+    "HEARTH_CPU",
+    "HEARTH_CONFIG",
+    "HEARTH_ONNXRUNTIME",
+];
 
 impl Loaded {
     /// Where the value of `setting` came from.

@@ -1,0 +1,657 @@
+//! Tensors as JSON: nested arrays of numbers, or their bytes in base64.
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use serde_json::{Map, Number, Value};
+
+use super::HostTensor;
+use crate::onnx::{DataType, Dim, ValueInfo};
+
+/// The inputs of a request, each with one tensor for each input of the network, without the dimension that counts them.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Samples {
+    /// The inputs.
+    pub samples: Vec<Vec<HostTensor>>,
+    /// Whether they were sent as a batch.
+    pub is_batch: bool,
+}
+
+/// What a network takes for one sample, by which JSON is read.
+#[derive(Debug, Clone)]
+pub struct SampleFormat {
+    inputs: Vec<ValueInfo>,
+}
+
+impl SampleFormat {
+    /// The format of a network with these inputs. Where `is_batched`, their first dimension counts samples.
+    pub fn new(inputs: &[ValueInfo], is_batched: bool) -> SampleFormat {
+        let skip = usize::from(is_batched);
+        let sample = |input: &ValueInfo| ValueInfo {
+            dims: input.dims.get(skip..).unwrap_or_default().to_vec(),
+            ..input.clone()
+        };
+        SampleFormat {
+            inputs: inputs.iter().map(sample).collect(),
+        }
+    }
+
+    /// Reads a sample, or a batch of them: one array more than a sample has, or an array of objects.
+    ///
+    /// # Errors
+    /// A sentence: what was expected, what came, and at which place below `path`.
+    pub fn read(&self, path: &str, value: &Value) -> Result<Samples, String> {
+        let is_batch = match (value, self.inputs.as_slice()) {
+            (Value::Array(items), _) if items.first().is_some_and(is_named) => true,
+            (Value::Array(_), [input]) => depth(value) > input.dims.len(),
+            _ => false,
+        };
+        if is_batch {
+            return self.read_batch(path, value);
+        }
+        if let (Value::Object(members), true) = (value, is_named(value)) {
+            return self.read_named_batch(path, members);
+        }
+        Ok(Samples {
+            samples: vec![self.read_sample(path, value)?],
+            is_batch: false,
+        })
+    }
+
+    /// Reads an array whose every element is a sample.
+    ///
+    /// # Errors
+    /// As of [`SampleFormat::read`].
+    pub fn read_batch(&self, path: &str, value: &Value) -> Result<Samples, String> {
+        let Value::Array(items) = value else {
+            return Err(format!(
+                "{path}: expected an array of inputs, got {}",
+                word(value)
+            ));
+        };
+        let samples = items.iter().enumerate();
+        let samples = samples.map(|(i, item)| self.read_sample(&format!("{path}[{i}]"), item));
+        Ok(Samples {
+            samples: samples.collect::<Result<_, _>>()?,
+            is_batch: true,
+        })
+    }
+
+    /// Reads an object of tensors by name, each for one sample or, all alike, for several.
+    fn read_named_batch(
+        &self,
+        path: &str,
+        members: &Map<String, Value>,
+    ) -> Result<Samples, String> {
+        let count = self
+            .inputs
+            .iter()
+            .find_map(|input| match members.get(&input.name) {
+                Some(value @ Value::Array(items)) if depth(value) > input.dims.len() => {
+                    Some(items.len())
+                }
+                _ => None,
+            });
+        let Some(count) = count else {
+            return Ok(Samples {
+                samples: vec![self.read_members(path, members)?],
+                is_batch: false,
+            });
+        };
+        self.check_names(path, members)?;
+        let mut samples = vec![Vec::with_capacity(self.inputs.len()); count];
+        for input in &self.inputs {
+            let path = format!("{path}.{}", input.name);
+            let items = match members.get(&input.name) {
+                Some(Value::Array(items)) if items.len() == count => items,
+                other => {
+                    let got = other.map_or_else(|| "nothing".to_owned(), word);
+                    return Err(format!(
+                        "{path}: expected an array of {count} like the other inputs, got {got}"
+                    ));
+                }
+            };
+            for (i, (sample, item)) in samples.iter_mut().zip(items).enumerate() {
+                sample.push(read_tensor(&format!("{path}[{i}]"), input, item)?);
+            }
+        }
+        Ok(Samples {
+            samples,
+            is_batch: true,
+        })
+    }
+
+    fn read_sample(&self, path: &str, value: &Value) -> Result<Vec<HostTensor>, String> {
+        match (value, self.inputs.as_slice()) {
+            (Value::Object(members), _) if is_named(value) => self.read_members(path, members),
+            (_, [input]) => Ok(vec![read_tensor(path, input, value)?]),
+            _ => Err(format!(
+                "{path}: expected an object with {}, got {}",
+                self.names(),
+                word(value)
+            )),
+        }
+    }
+
+    fn read_members(
+        &self,
+        path: &str,
+        members: &Map<String, Value>,
+    ) -> Result<Vec<HostTensor>, String> {
+        self.check_names(path, members)?;
+        let tensors = self.inputs.iter().map(|input| {
+            let path = format!("{path}.{}", input.name);
+            match members.get(&input.name) {
+                Some(value) => read_tensor(&path, input, value),
+                None => Err(format!("{path} is missing: expected {}", expected(input))),
+            }
+        });
+        tensors.collect()
+    }
+
+    /// Refuses members that are no inputs.
+    fn check_names(&self, path: &str, members: &Map<String, Value>) -> Result<(), String> {
+        let known = |name: &&String| self.inputs.iter().any(|input| input.name == **name);
+        match members.keys().find(|name| !known(name)) {
+            None => Ok(()),
+            Some(name) => Err(format!(
+                "{path}: {name:?} is no input of this network, which takes {}",
+                self.names()
+            )),
+        }
+    }
+
+    fn names(&self) -> String {
+        let each: Vec<String> = self.inputs.iter().map(ValueInfo::to_string).collect();
+        each.join("; ")
+    }
+}
+
+/// Whether a value is an object of tensors by name, and not one tensor with its bytes.
+fn is_named(value: &Value) -> bool {
+    matches!(value, Value::Object(members) if !(members.contains_key("data") && members.contains_key("shape")))
+}
+
+/// How deep arrays lie within each other, judged by the first of each; bytes have the depth of their shape.
+fn depth(value: &Value) -> usize {
+    let mut value = value;
+    let mut depth = 0;
+    loop {
+        match value {
+            Value::Array(items) => {
+                depth += 1;
+                match items.first() {
+                    Some(first) => value = first,
+                    None => return depth,
+                }
+            }
+            Value::Object(members) => {
+                let shape = members.get("shape").and_then(Value::as_array);
+                return depth + shape.map_or(0, Vec::len);
+            }
+            _ => return depth,
+        }
+    }
+}
+
+/// Reads a tensor: nested arrays, or `{"dtype", "shape", "data"}` with the bytes in base64, little-endian.
+fn read_tensor(path: &str, input: &ValueInfo, value: &Value) -> Result<HostTensor, String> {
+    let tensor = match value {
+        Value::Object(members) => read_bytes(path, input, members)?,
+        _ => {
+            let mut shape = Vec::new();
+            let mut first = value;
+            while let Value::Array(items) = first {
+                shape.push(items.len());
+                match items.first() {
+                    Some(item) => first = item,
+                    None => break,
+                }
+            }
+            if !fits(input, &shape) {
+                return Err(format!(
+                    "{path}: expected {}, got {}",
+                    expected(input),
+                    got(value, &shape)
+                ));
+            }
+            // Grows as numbers come: only the first array of each depth has been counted.
+            let mut bytes = Vec::new();
+            read_numbers(path, input, value, &shape, &mut bytes)?;
+            HostTensor::new(input.dtype, shape, bytes).map_err(|e| format!("{path}: {e}"))?
+        }
+    };
+    if tensor.shape().contains(&0) {
+        return Err(format!(
+            "{path}: expected {}, got an empty array",
+            expected(input)
+        ));
+    }
+    Ok(tensor)
+}
+
+fn read_bytes(
+    path: &str,
+    input: &ValueInfo,
+    members: &Map<String, Value>,
+) -> Result<HostTensor, String> {
+    let form = || {
+        format!(
+            "{path}: expected {}, as arrays or as {{\"dtype\", \"shape\", \"data\"}}",
+            expected(input)
+        )
+    };
+    let shape = members
+        .get("shape")
+        .and_then(Value::as_array)
+        .ok_or_else(form)?;
+    let shape = shape
+        .iter()
+        .map(|n| n.as_u64().and_then(|n| usize::try_from(n).ok()));
+    let shape: Vec<usize> = shape.collect::<Option<_>>().ok_or_else(form)?;
+    let data = members
+        .get("data")
+        .and_then(Value::as_str)
+        .ok_or_else(form)?;
+    let dtype = members
+        .get("dtype")
+        .and_then(Value::as_str)
+        .ok_or_else(form)?;
+    if dtype != name(input.dtype) || !fits(input, &shape) {
+        return Err(format!(
+            "{path}: expected {}, got {dtype} of shape {shape:?}",
+            expected(input)
+        ));
+    }
+    if let Some(member) = members
+        .keys()
+        .find(|key| !["dtype", "shape", "data"].contains(&key.as_str()))
+    {
+        return Err(format!("{path}.{member}: no member of a tensor"));
+    }
+    let bytes = STANDARD
+        .decode(data)
+        .map_err(|e| format!("{path}.data: {e}"))?;
+    HostTensor::new(input.dtype, shape, bytes).map_err(|e| format!("{path}: {e}"))
+}
+
+/// Appends the numbers of nested arrays, each of the size that the first had.
+fn read_numbers(
+    path: &str,
+    input: &ValueInfo,
+    value: &Value,
+    shape: &[usize],
+    bytes: &mut Vec<u8>,
+) -> Result<(), String> {
+    match (value, shape) {
+        (Value::Array(items), [size, rest @ ..]) if items.len() == *size => {
+            for (i, item) in items.iter().enumerate() {
+                read_numbers(path, input, item, rest, bytes)
+                    .map_err(|problem| problem.replacen(path, &format!("{path}[{i}]"), 1))?;
+            }
+            Ok(())
+        }
+        (_, []) if !value.is_array() => write_number(input.dtype, value, bytes).ok_or_else(|| {
+            format!(
+                "{path}: expected {}, got {}",
+                element(input.dtype),
+                word(value)
+            )
+        }),
+        (_, []) => Err(format!(
+            "{path}: expected {}, got an array",
+            element(input.dtype)
+        )),
+        (_, [size, ..]) => Err(format!(
+            "{path}: expected an array of {size} like the first, got {}",
+            word(value)
+        )),
+    }
+}
+
+/// Appends a number's bytes; `None` where the type does not hold it.
+fn write_number(dtype: DataType, value: &Value, bytes: &mut Vec<u8>) -> Option<()> {
+    let float = |most: f64| value.as_f64().filter(|x| x.abs() <= most);
+    // A whole number may be written with a fraction of zero.
+    let integer = || {
+        value
+            .as_i64()
+            .map(i128::from)
+            .or_else(|| value.as_u64().map(i128::from))
+            .or_else(|| {
+                let x = value.as_f64()?;
+                (x.fract() == 0.0 && x.abs() < 9e15).then_some(x as i128)
+            })
+    };
+    macro_rules! put {
+        ($t:ty) => {
+            bytes.extend_from_slice(&<$t>::try_from(integer()?).ok()?.to_le_bytes())
+        };
+    }
+    match dtype {
+        DataType::Float => {
+            bytes.extend_from_slice(&(float(f64::from(f32::MAX))? as f32).to_le_bytes())
+        }
+        DataType::Double => bytes.extend_from_slice(&float(f64::MAX)?.to_le_bytes()),
+        DataType::Float16 => {
+            let x = half::f16::from_f64(float(f64::from(half::f16::MAX))?);
+            bytes.extend_from_slice(&x.to_le_bytes());
+        }
+        DataType::Bfloat16 => {
+            let x = half::bf16::from_f64(float(f64::from(half::bf16::MAX))?);
+            bytes.extend_from_slice(&x.to_le_bytes());
+        }
+        DataType::Int8 => put!(i8),
+        DataType::Int16 => put!(i16),
+        DataType::Int32 => put!(i32),
+        DataType::Int64 => put!(i64),
+        DataType::Uint8 => put!(u8),
+        DataType::Uint16 => put!(u16),
+        DataType::Uint32 => put!(u32),
+        DataType::Uint64 => put!(u64),
+        DataType::Bool => bytes.push(match value {
+            Value::Bool(b) => u8::from(*b),
+            _ => u8::try_from(integer()?).ok().filter(|n| *n <= 1)?,
+        }),
+    }
+    Some(())
+}
+
+impl HostTensor {
+    /// The tensor as nested arrays of numbers, or a single one. What JSON has no number for (infinite, none) is null.
+    pub fn to_json(&self) -> Value {
+        let mut values = self.elements_json().into_iter();
+        nest(self.shape(), &mut values)
+    }
+
+    fn elements_json(&self) -> Vec<Value> {
+        let float = |x: f64| Number::from_f64(x).map_or(Value::Null, Value::Number);
+        macro_rules! integers {
+            ($t:ty) => {{
+                let (numbers, _) = self.bytes().as_chunks();
+                numbers
+                    .iter()
+                    .map(|b| Value::from(<$t>::from_le_bytes(*b)))
+                    .collect()
+            }};
+        }
+        match self.dtype() {
+            DataType::Int8 => integers!(i8),
+            DataType::Int16 => integers!(i16),
+            DataType::Int32 => integers!(i32),
+            DataType::Int64 => integers!(i64),
+            DataType::Uint8 => integers!(u8),
+            DataType::Uint16 => integers!(u16),
+            DataType::Uint32 => integers!(u32),
+            DataType::Uint64 => integers!(u64),
+            DataType::Bool => self.bytes().iter().map(|&b| Value::Bool(b != 0)).collect(),
+            // The shortest decimal that is this f32, not the many digits that it has as an f64.
+            DataType::Float => {
+                let (numbers, _) = self.bytes().as_chunks();
+                let shortest = |x: f32| x.to_string().parse().map_or(Value::Null, float);
+                numbers
+                    .iter()
+                    .map(|b| shortest(f32::from_le_bytes(*b)))
+                    .collect()
+            }
+            _ => self.to_f64().into_iter().map(float).collect(),
+        }
+    }
+}
+
+fn nest(shape: &[usize], values: &mut impl Iterator<Item = Value>) -> Value {
+    match shape {
+        [] => values.next().unwrap_or(Value::Null),
+        [size, rest @ ..] => (0..*size).map(|_| nest(rest, values)).collect(),
+    }
+}
+
+/// Whether a sample's shape is one that an input takes.
+fn fits(input: &ValueInfo, shape: &[usize]) -> bool {
+    let fits = |(dim, &size): (&Dim, &usize)| match dim {
+        Dim::Fixed(n) => usize::try_from(*n) == Ok(size),
+        _ => true,
+    };
+    input.dims.len() == shape.len() && input.dims.iter().zip(shape).all(fits)
+}
+
+/// What a sample is, for messages: `an array of shape [3, 224, 224] of float32`.
+fn expected(input: &ValueInfo) -> String {
+    if input.dims.is_empty() {
+        return format!("a single {}", element(input.dtype).trim_start_matches("a "));
+    }
+    let dims = input.dims.iter().map(|dim| match dim {
+        Dim::Fixed(n) => n.to_string(),
+        _ => "any".to_owned(),
+    });
+    let dims: Vec<String> = dims.collect();
+    format!(
+        "an array of shape [{}] of {}",
+        dims.join(", "),
+        name(input.dtype)
+    )
+}
+
+fn element(dtype: DataType) -> String {
+    match dtype {
+        DataType::Bool => "a boolean, true or false".to_owned(),
+        _ => format!("a number of type {}", name(dtype)),
+    }
+}
+
+/// The type's name as numpy has it.
+fn name(dtype: DataType) -> &'static str {
+    match dtype {
+        DataType::Float => "float32",
+        DataType::Double => "float64",
+        DataType::Float16 => "float16",
+        DataType::Bfloat16 => "bfloat16",
+        DataType::Int8 => "int8",
+        DataType::Int16 => "int16",
+        DataType::Int32 => "int32",
+        DataType::Int64 => "int64",
+        DataType::Uint8 => "uint8",
+        DataType::Uint16 => "uint16",
+        DataType::Uint32 => "uint32",
+        DataType::Uint64 => "uint64",
+        DataType::Bool => "bool",
+    }
+}
+
+fn got(value: &Value, shape: &[usize]) -> String {
+    match value {
+        Value::Array(_) => format!("one of shape {shape:?}"),
+        other => word(other),
+    }
+}
+
+/// A value in a few words.
+fn word(value: &Value) -> String {
+    match value {
+        Value::Null => "null".into(),
+        Value::Bool(value) => value.to_string(),
+        Value::Number(value) => value.to_string(),
+        Value::String(_) => "a string".into(),
+        Value::Array(items) => format!("an array of {}", items.len()),
+        Value::Object(_) => "an object".into(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    fn format(inputs: &[(&str, DataType, &[i64])]) -> SampleFormat {
+        // A negative dimension is of any size; the first counts samples.
+        let dim = |&n: &i64| match n {
+            0.. => Dim::Fixed(n),
+            _ => Dim::Unknown,
+        };
+        let infos: Vec<ValueInfo> = inputs
+            .iter()
+            .map(|(name, dtype, dims)| ValueInfo {
+                name: (*name).into(),
+                dtype: *dtype,
+                dims: std::iter::once(Dim::Unknown)
+                    .chain(dims.iter().map(dim))
+                    .collect(),
+            })
+            .collect();
+        SampleFormat::new(&infos, true)
+    }
+
+    fn shapes(samples: &Samples) -> Vec<Vec<&[usize]>> {
+        samples
+            .samples
+            .iter()
+            .map(|sample| sample.iter().map(HostTensor::shape).collect())
+            .collect()
+    }
+
+    #[test]
+    fn a_batch_has_one_array_more_than_a_sample() {
+        let row = format(&[("x", DataType::Float, &[-1])]);
+        let one = row.read("inputs", &json!([1, 2, 3])).unwrap();
+        assert!(!one.is_batch);
+        assert_eq!(one.samples[0][0].to_json(), json!([1.0, 2.0, 3.0]));
+        let two = row.read("inputs", &json!([[1, 2], [3, 4, 5]])).unwrap();
+        assert!(two.is_batch);
+        assert_eq!(shapes(&two), [[&[2][..]], [&[3][..]]]);
+        let image = format(&[("x", DataType::Float, &[1, 2, 2])]);
+        assert!(
+            !image
+                .read("inputs", &json!([[[1, 2], [3, 4]]]))
+                .unwrap()
+                .is_batch
+        );
+        assert!(
+            image
+                .read("inputs", &json!([[[[1, 2], [3, 4]]]]))
+                .unwrap()
+                .is_batch
+        );
+        let number = format(&[("x", DataType::Float, &[])]);
+        assert!(!number.read("inputs", &json!(0.5)).unwrap().is_batch);
+        assert!(number.read("inputs", &json!([0.5])).unwrap().is_batch);
+    }
+
+    #[test]
+    fn inputs_are_named_alone_and_in_batches() {
+        let text = format(&[
+            ("ids", DataType::Int64, &[-1]),
+            ("mask", DataType::Bool, &[-1]),
+        ]);
+        let one = json!({"ids": [5, 6], "mask": [true, 0]});
+        let read = text.read("inputs", &one).unwrap();
+        assert!(!read.is_batch);
+        assert_eq!(read.samples[0][1].to_json(), json!([true, false]));
+        for batch in [
+            json!([one, one]),
+            json!({"ids": [[5, 6], [5, 6]], "mask": [[1, 0], [1, 0]]}),
+        ] {
+            let read = text.read("inputs", &batch).unwrap();
+            assert!(read.is_batch);
+            assert_eq!(read.samples.len(), 2);
+            assert_eq!(read.samples[1][0].to_json(), json!([5, 6]));
+        }
+        let problem = |value: Value| text.read("inputs", &value).unwrap_err();
+        assert_eq!(
+            problem(json!({"ids": [1]})),
+            "inputs.mask is missing: expected an array of shape [any] of bool"
+        );
+        assert!(
+            problem(json!([1, 2])).contains(
+                "expected an object with ids: Int64 [?]; mask: Bool [?], got an array of 2"
+            )
+        );
+        assert!(
+            problem(json!({"ids": [1], "mask": [1], "more": 1})).contains("\"more\" is no input")
+        );
+        assert!(
+            problem(json!({"ids": [[1], [2]], "mask": [[1]]}))
+                .contains("inputs.mask: expected an array of 2")
+        );
+    }
+
+    #[test]
+    fn bytes_are_tensors_too() {
+        let row = format(&[("x", DataType::Float, &[2])]);
+        // python3: base64.b64encode(struct.pack('<2f', 1.0, -2.5))
+        let tensor = json!({"dtype": "float32", "shape": [2], "data": "AACAPwAAIMA="});
+        let one = row.read("inputs", &tensor).unwrap();
+        assert_eq!(one.samples[0][0].to_json(), json!([1.0, -2.5]));
+        assert!(
+            row.read("inputs", &json!([tensor, tensor]))
+                .unwrap()
+                .is_batch
+        );
+        for (member, value, problem) in [
+            ("dtype", json!("int64"), "got int64 of shape [2]"),
+            ("shape", json!([3]), "got float32 of shape [3]"),
+            ("shape", json!([-1]), "\"shape\""),
+            ("data", json!("AACAPw=="), "takes 8 bytes, 4 were given"),
+            ("data", json!("%"), "inputs.data"),
+            ("more", json!(1), "inputs.more"),
+        ] {
+            let mut wrong = tensor.clone();
+            wrong[member] = value;
+            let error = row.read("inputs", &wrong).unwrap_err();
+            assert!(error.contains(problem), "{error}");
+        }
+    }
+
+    #[test]
+    fn mistakes_say_where_and_what_was_expected() {
+        let row = format(&[("x", DataType::Float, &[3])]);
+        let problem = |value: Value| row.read("inputs", &value).unwrap_err();
+        assert_eq!(
+            problem(json!([1, 2])),
+            "inputs: expected an array of shape [3] of float32, got one of shape [2]"
+        );
+        assert_eq!(
+            problem(json!([1, 2, "a"])),
+            "inputs[2]: expected a number of type float32, got a string"
+        );
+        assert_eq!(
+            problem(json!([1, 2, [3]])),
+            "inputs[2]: expected a number of type float32, got an array"
+        );
+        assert_eq!(
+            problem(json!([[1, 2, 3], [1, 2]])),
+            "inputs[1]: expected an array of shape [3] of float32, got one of shape [2]"
+        );
+        assert_eq!(
+            problem(json!("text")),
+            "inputs: expected an array of shape [3] of float32, got a string"
+        );
+        assert_eq!(
+            problem(json!([1, 2, 1e39])),
+            "inputs[2]: expected a number of type float32, got 1e+39"
+        );
+        assert!(problem(json!([])).contains("got one of shape [0]"));
+        let any = format(&[("x", DataType::Int8, &[-1])]);
+        let problem = |value: Value| any.read("inputs", &value).unwrap_err();
+        assert!(problem(json!([])).contains("got an empty array"));
+        assert!(problem(json!([128])).contains("number of type int8, got 128"));
+        assert!(problem(json!([1.5])).contains("got 1.5"));
+        assert!(any.read("inputs", &json!([-128, 4.0])).is_ok());
+        assert_eq!(
+            any.read_batch("inputs", &json!([[1], 2])).unwrap_err(),
+            "inputs[1]: expected an array of shape [any] of int8, got 2"
+        );
+        assert!(
+            any.read_batch("inputs", &json!(1))
+                .unwrap_err()
+                .contains("an array of inputs")
+        );
+    }
+
+    #[test]
+    fn what_json_has_no_number_for_is_null() {
+        let tensor =
+            HostTensor::from_f32(vec![2, 2], &[0.1, f32::NAN, f32::INFINITY, -3.0]).unwrap();
+        assert_eq!(tensor.to_json(), json!([[0.1, null], [null, -3.0]]));
+        let scalar = HostTensor::from_i64(vec![], &[i64::MIN]).unwrap();
+        assert_eq!(scalar.to_json(), json!(i64::MIN));
+    }
+}

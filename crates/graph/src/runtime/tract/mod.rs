@@ -1,0 +1,171 @@
+//! Networks run by tract.
+
+mod plans;
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::OnceLock;
+
+use tract_onnx::pb::ModelProto;
+use tract_onnx::prelude::multithread::{Executor, multithread_tract_scope};
+use tract_onnx::prelude::{DatumType, Framework, IntoTValue, TValue, TVec, Tensor, TractResult};
+
+use super::check::Signature;
+use super::{Engine, HostTensor, Network, check_inputs};
+use crate::onnx::{DataType, ValueInfo};
+use crate::{Error, Result};
+use plans::Plans;
+
+/// The threads that products run on, started when the first network needs them.
+#[derive(Debug, Default)]
+pub(super) struct Threads(OnceLock<Executor>);
+
+impl Threads {
+    fn executor(&self, count: usize) -> Result<Executor> {
+        if let Some(executor) = self.0.get() {
+            return Ok(executor.clone());
+        }
+        let made = guarded(|| {
+            Ok(match count {
+                0 | 1 => Executor::SingleThread,
+                count => Executor::multithread_with_name(count, "tract"),
+            })
+        })?;
+        Ok(self.0.get_or_init(|| made).clone())
+    }
+}
+
+/// Reads an ONNX file.
+pub(super) fn read(mut model: &[u8]) -> Result<ModelProto> {
+    let read = guarded(|| tract_onnx::onnx().proto_model_for_read(&mut model));
+    read.map_err(|error| Error::Onnx {
+        problem: match error {
+            Error::Runtime { problem, .. } => problem,
+            other => other.to_string(),
+        },
+    })
+}
+
+/// A network run by tract: on the thread that calls, large products on the others too.
+pub(super) struct TractNetwork {
+    plans: Plans,
+    signature: Signature,
+    executor: Executor,
+}
+
+fn error(problem: impl ToString) -> Error {
+    Error::Runtime {
+        runtime: "tract",
+        problem: problem.to_string(),
+    }
+}
+
+/// Runs tract's code, whose panics on models that it does not expect become errors.
+fn guarded<T>(run: impl FnOnce() -> TractResult<T>) -> Result<T> {
+    match catch_unwind(AssertUnwindSafe(run)) {
+        Ok(Ok(value)) => Ok(value),
+        Ok(Err(problem)) => Err(error(format!("{problem:#}"))),
+        Err(panic) => {
+            let said = panic
+                .downcast_ref::<String>()
+                .map(String::as_str)
+                .or_else(|| panic.downcast_ref::<&str>().copied())
+                .unwrap_or("no message");
+            Err(error(format!("it gave up on the model: {said}")))
+        }
+    }
+}
+
+impl TractNetwork {
+    /// Prepares a model to run on `count` threads.
+    pub(super) fn load(
+        model: &ModelProto,
+        signature: Signature,
+        threads: &Threads,
+        count: usize,
+    ) -> Result<TractNetwork> {
+        let model = guarded(|| tract_onnx::onnx().model_for_proto_model(model))?;
+        Ok(TractNetwork {
+            plans: Plans::new(model, &signature.inputs)?,
+            signature,
+            executor: threads.executor(count)?,
+        })
+    }
+}
+
+impl Network for TractNetwork {
+    fn inputs(&self) -> &[ValueInfo] {
+        &self.signature.inputs
+    }
+
+    fn outputs(&self) -> &[ValueInfo] {
+        &self.signature.outputs
+    }
+
+    fn run(&self, inputs: &[HostTensor]) -> Result<Vec<HostTensor>> {
+        check_inputs(self.inputs(), inputs)?;
+        let inputs = inputs
+            .iter()
+            .map(to_tract)
+            .collect::<Result<TVec<TValue>>>()?;
+        let outputs = multithread_tract_scope(self.executor.clone(), || self.plans.run(inputs))?;
+        outputs.iter().map(|value| from_tract(value)).collect()
+    }
+
+    fn engine(&self) -> Engine {
+        Engine::Tract
+    }
+}
+
+/// Each of tract's element types that networks take or give.
+const TYPES: [(DataType, DatumType); 12] = [
+    (DataType::Float, DatumType::F32),
+    (DataType::Double, DatumType::F64),
+    (DataType::Float16, DatumType::F16),
+    (DataType::Int8, DatumType::I8),
+    (DataType::Int16, DatumType::I16),
+    (DataType::Int32, DatumType::I32),
+    (DataType::Int64, DatumType::I64),
+    (DataType::Uint8, DatumType::U8),
+    (DataType::Uint16, DatumType::U16),
+    (DataType::Uint32, DatumType::U32),
+    (DataType::Uint64, DatumType::U64),
+    (DataType::Bool, DatumType::Bool),
+];
+
+/// tract's name of an element type.
+fn datum_type(dtype: DataType) -> Result<DatumType> {
+    let found = TYPES.iter().find(|(ours, _)| *ours == dtype);
+    found
+        .map(|(_, theirs)| *theirs)
+        .ok_or_else(|| unsupported(dtype))
+}
+
+fn to_tract(tensor: &HostTensor) -> Result<TValue> {
+    let dtype = datum_type(tensor.dtype())?;
+    guarded(|| {
+        let mut out = Tensor::zero_dt(dtype, tensor.shape())?;
+        out.as_bytes_mut().copy_from_slice(tensor.bytes());
+        Ok(out.into_tvalue())
+    })
+}
+
+fn from_tract(value: &Tensor) -> Result<HostTensor> {
+    // Sizes are expressions inside of tract; as results they are numbers.
+    let cast = guarded(|| {
+        let to = match value.datum_type() {
+            DatumType::TDim => DatumType::I64,
+            other => other,
+        };
+        value.cast_to_dt(to).map(std::borrow::Cow::into_owned)
+    })?;
+    let dtype = TYPES
+        .iter()
+        .find(|(_, theirs)| *theirs == cast.datum_type())
+        .map(|(ours, _)| *ours)
+        .ok_or_else(|| unsupported(cast.datum_type()))?;
+    HostTensor::new(dtype, cast.shape().to_vec(), cast.as_bytes().to_vec()).map_err(error)
+}
+
+fn unsupported(dtype: impl std::fmt::Debug) -> Error {
+    error(format!("elements of type {dtype:?} are unsupported"))
+}
