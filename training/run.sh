@@ -1,5 +1,5 @@
 #!/bin/sh
-# From nothing to both models: ./run.sh WORK_FOLDER [STEPS]
+# From nothing to all models: ./run.sh WORK_FOLDER [STEPS]
 # WORK_FOLDER receives checkpoints, logs and the Hugging Face folders ember-hf and ember-embed-hf.
 set -eu
 here=$(cd "$(dirname "$0")" && pwd)
@@ -21,8 +21,11 @@ py="$work/venv/bin/python"
 "$py" "$here/embed_train.py" train "$work/embed" --export "$work/ember-embed-hf"
 "$py" "$here/embed_eval.py" "$work/ember-embed-hf" --out "$work/ember-embed-eval.md"
 
+"$py" "$here/example_train.py" "$work"
+
 cat <<EOT
 Now make the files that ship, in the repository root:
   cargo run --release -- quantize $work/ember-hf models/ember.gguf --type q8_0
   cargo run --release -- quantize $work/ember-embed-hf models/ember-embed.gguf --type q8_0
+  cp $work/example.pt2 models
 EOT

@@ -25,10 +25,15 @@ HEARTH = ROOT / "target/release/hearth"
 GENERATING = ["POST /v1/chat/completions", "POST /v1/completions", "POST /v1/embeddings", "POST /v1/batch",
               "POST /api/v1/generate"]
 
+PREDICTING = ["POST /predict", "POST /predict/batch", "POST /{model_name}/predict"]
+
 # What a description has no words for: the check, the status that is right as well, where, and why.
 BESIDES = [
     ("not_a_server_error", 503, GENERATING[:2],
      "`timeout` may be a millisecond, which is over before the answer is there"),
+    ("not_a_server_error", 503, PREDICTING, "`timeout` may be a millisecond"),
+    ("positive_data_acceptance", 422, PREDICTING, "what a network takes is its own matter"),
+    ("positive_data_acceptance", 400, PREDICTING, "the model may be one that generates text, or not that of the path"),
     ("positive_data_acceptance", 400, GENERATING,
      "whether a prompt fits the model, a token is one of its own, `dimensions` are at most its own, `stream_options` "
      "has its `stream`, `best_of` is at least `n`, `model` can do it"),

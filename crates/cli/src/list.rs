@@ -26,7 +26,7 @@ pub struct Args {
 #[derive(Serialize)]
 struct Row {
     name: String,
-    /// `text` or `embedding`; absent where the files cannot be used.
+    /// `text`, `embedding` or `network`; absent where the files cannot be used.
     #[serde(skip_serializing_if = "Option::is_none")]
     kind: Option<&'static str>,
     size_bytes: u64,
@@ -61,6 +61,7 @@ impl Row {
         let (kind, error) = match &entry.kind {
             Kind::Text => (Some("text"), None),
             Kind::Embedding => (Some("embedding"), None),
+            Kind::Network => (Some("network"), None),
             Kind::Unknown(reason) => (None, Some(reason.clone())),
         };
         let checkpoint = entry.open().ok();

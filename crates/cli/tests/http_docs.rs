@@ -105,6 +105,7 @@ fn examples_run_as_shown() {
             continue;
         };
         let path = path
+            .replace("{model_name}/predict", "example/predict")
             .replace("{model_name}", CHAT)
             .replace("{model_id}", CHAT);
         let reply = server.post(&path, example);

@@ -391,9 +391,6 @@ fn voices_and_status_need_no_speech() {
 fn what_is_not_there_yet_says_so_in_its_familys_envelope() {
     let server = Server::start(&[]);
     for (method, path) in [
-        ("POST", "/predict"),
-        ("POST", "/predict/batch"),
-        ("POST", "/example/predict"),
         ("POST", "/synthesize"),
         ("POST", "/tts/synthesize"),
         ("POST", "/stt/transcribe"),

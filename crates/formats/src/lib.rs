@@ -23,3 +23,4 @@ mod zip;
 
 pub use checkpoint::{Checkpoint, Source, Tensor, TensorLayout};
 pub use error::{Error, Result};
+pub use mmap::map_file;

@@ -38,7 +38,10 @@ impl Storage for MappedFile {
 }
 
 /// Maps a whole file, read-only.
-pub(crate) fn map_file(path: &Path) -> Result<Bytes> {
+///
+/// # Errors
+/// It can't be read, or is no regular file.
+pub fn map_file(path: &Path) -> Result<Bytes> {
     let io = |e| Error::io(path, e);
     let file = File::open(path).map_err(io)?;
     let meta = file.metadata().map_err(io)?;

@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use hearth_formats::gguf::{GgufWriter, Metadata, TensorSpec};
-use hearth_hub::catalog::{CatalogConfig, CatalogError, Fault, RemoveError};
+use hearth_hub::catalog::{CatalogConfig, CatalogError, Fault, NetworkFile, RemoveError};
 use hearth_hub::{Catalog, Kind, Location};
 use hearth_kernels::DType;
 
@@ -38,7 +38,7 @@ fn the_built_in_models_are_there_and_sound() {
     let catalog = Catalog::new(CatalogConfig::default()).unwrap();
     let entries = catalog.entries().unwrap();
     let names: Vec<&str> = entries.iter().map(|e| e.name.as_str()).collect();
-    assert_eq!(names, ["ember", "ember-embed"]);
+    assert_eq!(names, ["ember", "ember-embed", "example"]);
     for (entry, kind) in entries.iter().zip([Kind::Text, Kind::Embedding]) {
         assert_eq!(entry.kind, kind);
         assert_eq!(entry.location, Location::BuiltIn);
@@ -52,6 +52,17 @@ fn the_built_in_models_are_there_and_sound() {
         assert!(entry.bytes > checkpoint.weight_bytes());
         assert_eq!(catalog.find(&entry.name).unwrap().as_ref(), Some(entry));
     }
+    let example = &entries[2];
+    assert_eq!(example.kind, Kind::Network);
+    assert!(matches!(example.open_network(), Ok(NetworkFile::Pt2(_))));
+    assert!(
+        example
+            .open()
+            .unwrap_err()
+            .to_string()
+            .contains("an exported network")
+    );
+    assert!(entries[0].open_network().is_err());
     assert_eq!(catalog.find("absent").unwrap(), None);
 }
 
@@ -60,7 +71,7 @@ fn a_folder_is_listed_by_what_is_in_it() {
     let dir = tempfile::tempdir().unwrap();
     let d = dir.path();
     let catalog = catalog(d, &[]).unwrap();
-    assert_eq!(catalog.entries().unwrap().len(), 2);
+    assert_eq!(catalog.entries().unwrap().len(), 3);
     write_model(&d.join("chat.gguf"), &[], "qwen3");
     write_model(
         &d.join("vectors.gguf"),
@@ -75,16 +86,25 @@ fn a_folder_is_listed_by_what_is_in_it() {
     std::fs::create_dir(d.join("empty")).unwrap();
     std::fs::create_dir(d.join("folder")).unwrap();
     std::fs::write(d.join("folder/config.json"), b"{}").unwrap();
+    for (folder, file, config) in [
+        ("net", "model.onnx", "max_batch_size = 8"),
+        ("odd-net", "model.pt2", "max_batch = 8"),
+    ] {
+        std::fs::create_dir(d.join(folder)).unwrap();
+        std::fs::write(d.join(folder).join(file), b"not looked into").unwrap();
+        std::fs::write(d.join(folder).join("config.toml"), config).unwrap();
+    }
     let split = [("split.count", 2), ("split.no", 0)];
     write_model(&d.join("big-00001-of-00002.gguf"), &split, "llama");
     write_model(&d.join("big-00002-of-00002.gguf"), &split, "llama");
     let entries = catalog.entries().unwrap();
-    let list: Vec<(&str, &str)> = entries[2..]
+    let list: Vec<(&str, &str)> = entries[3..]
         .iter()
         .map(|e| {
             let kind = match &e.kind {
                 Kind::Text => "text",
                 Kind::Embedding => "embedding",
+                Kind::Network => "network",
                 Kind::Unknown(reason) => reason.as_str(),
             };
             (e.name.as_str(), kind)
@@ -95,12 +115,14 @@ fn a_folder_is_listed_by_what_is_in_it() {
     assert_eq!(
         names,
         [
-            "big", "broken", "chat", "encoder", "folder", "strange", "vectors"
+            "big", "broken", "chat", "encoder", "folder", "net", "odd-net", "strange", "vectors"
         ]
     );
     assert_eq!(kind("chat"), Some("text"));
     assert_eq!(kind("vectors"), Some("embedding"));
     assert_eq!(kind("encoder"), Some("embedding"));
+    assert_eq!(kind("net"), Some("network"));
+    assert!(kind("odd-net").unwrap().contains("config.toml"));
     assert!(
         kind("strange")
             .unwrap()

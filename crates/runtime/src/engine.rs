@@ -13,7 +13,7 @@ use hearth_llm::{LoadObserver, ModelInfo};
 use serde::Serialize;
 
 use crate::figures::Figures;
-use crate::{EmbeddingService, Error, TextService};
+use crate::{EmbeddingService, Error, NetworkService, TextService};
 
 /// What a model is for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize)]
@@ -24,6 +24,8 @@ pub enum ModelKind {
     Text,
     /// Turning text into vectors.
     Embedding,
+    /// Running an exported network: tensors in, tensors out.
+    Network,
 }
 
 impl ModelKind {
@@ -32,6 +34,7 @@ impl ModelKind {
         match self {
             Self::Text => "generates text",
             Self::Embedding => "makes embeddings",
+            Self::Network => "is an exported network",
         }
     }
 
@@ -40,6 +43,7 @@ impl ModelKind {
         match self {
             Self::Text => "generates no text",
             Self::Embedding => "makes no embeddings",
+            Self::Network => "is no exported network",
         }
     }
 }
@@ -171,6 +175,11 @@ pub(crate) trait Engine: Send + Sync {
 
     /// As an embedding model, if it is one.
     fn embedding(self: Arc<Self>) -> Option<Arc<EmbeddingService>> {
+        None
+    }
+
+    /// As an exported network, if it is one.
+    fn network(self: Arc<Self>) -> Option<Arc<NetworkService>> {
         None
     }
 }

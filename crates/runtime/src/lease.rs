@@ -7,7 +7,7 @@ use std::time::Instant;
 use hearth_llm::engine::{self as engine, FinishReason, GenerateRequest, Timings, Usage};
 
 use crate::manager::{Hold, Mark};
-use crate::{EmbeddingService, Error, TextService};
+use crate::{EmbeddingService, Error, NetworkService, PredictRequest, Prediction, TextService};
 
 /// A request's hold on a model, which stays loaded until the lease, its clones and all that was made from them are
 /// gone. All of them together are one request, counted as such when the last goes.
@@ -90,6 +90,26 @@ impl Lease<EmbeddingService> {
                 self.hold.mark(Mark::Answered);
                 self.hold.count_tokens(tokens as u64, 0);
                 Ok(vectors)
+            }
+            Err(error) => Err(self.hold.failed(error)),
+        }
+    }
+}
+
+impl Lease<NetworkService> {
+    /// Runs the network. Dropping the future cancels what has not begun.
+    ///
+    /// # Errors
+    /// [`Error::InvalidInput`] for inputs that are not what the network takes, [`Error::Deadline`],
+    /// [`Error::ShuttingDown`]; what its engine fails at.
+    pub async fn predict(&self, request: PredictRequest) -> Result<Prediction, Error> {
+        let pending = Pending(Some(&self.hold));
+        let prediction = self.service.predict(request).await;
+        pending.settle();
+        match prediction {
+            Ok(prediction) => {
+                self.hold.mark(Mark::Answered);
+                Ok(prediction)
             }
             Err(error) => Err(self.hold.failed(error)),
         }

@@ -2,8 +2,8 @@
 //!
 //! A [`Runtime`] knows models by name through the catalog. A request asks for one and waits, in a bounded queue by
 //! priority, until the model is loaded and one of its instances has a place; what it gets is a [`Lease`], by which the
-//! model stays until the request's last byte. [`TextService`] and [`EmbeddingService`] are what a loaded model is to its
-//! callers: text in, tokens, events or vectors out. Requests and events are the engine's own.
+//! model stays until the request's last byte. [`TextService`], [`EmbeddingService`] and [`NetworkService`] are what a
+//! loaded model is to its callers: text or tensors in, tokens, events, vectors or tensors out. Requests and events are the engine's own.
 //!
 //! One memory budget covers all models. What a model needs is told from its headers before it is read; models that
 //! nobody uses go, the least recently used first, and only when their memory is really free is another read. A model
@@ -31,6 +31,7 @@ mod length;
 mod machine;
 mod manager;
 mod meter;
+mod network;
 mod preparation;
 pub mod processor;
 mod progress;
@@ -62,6 +63,7 @@ pub use keep_alive::{KeepAlive, KeepAliveError};
 pub use lease::{Event, Generation, Lease};
 pub use manager::{Ask, InstanceStatus, LoadRequest, LoadedModel, ModelStatus, RuntimeStats};
 pub use meter::ModelMetrics;
+pub use network::{NetworkService, PredictRequest, Prediction};
 pub use progress::{LoadProgress, LoadState, Loading};
 pub use runtime::{ModelEntry, ModelFormat, Runtime};
 pub use series::{LONGEST_WINDOW, Sample, Series};

@@ -22,7 +22,7 @@ use crate::meter::ModelMetrics;
 use crate::preparation::Preparation;
 use crate::progress::Loading;
 use crate::series::Series;
-use crate::{EmbeddingService, Error, TextService};
+use crate::{EmbeddingService, Error, NetworkService, TextService};
 
 /// A model that the catalog knows, or another name of one.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -60,6 +60,10 @@ pub enum ModelFormat {
     Gguf,
     /// A folder as Hugging Face has them.
     HuggingFace,
+    /// A program of torch.export.
+    Pt2,
+    /// An ONNX model.
+    Onnx,
 }
 
 impl std::fmt::Display for ModelFormat {
@@ -67,6 +71,8 @@ impl std::fmt::Display for ModelFormat {
         f.write_str(match self {
             Self::Gguf => "gguf",
             Self::HuggingFace => "huggingface",
+            Self::Pt2 => "pt2",
+            Self::Onnx => "onnx",
         })
     }
 }
@@ -163,6 +169,18 @@ impl Runtime {
             .acquire(name, ModelKind::Embedding, ask)
             .await?;
         match Arc::clone(hold.engine()).embedding() {
+            Some(service) => Ok(Lease::new(service, hold)),
+            None => Err(not_as_told(name)),
+        }
+    }
+
+    /// The exported network called `name`, likewise.
+    ///
+    /// # Errors
+    /// As [`Self::text`].
+    pub async fn network(&self, name: &str, ask: Ask) -> Result<Lease<NetworkService>, Error> {
+        let hold = self.manager.acquire(name, ModelKind::Network, ask).await?;
+        match Arc::clone(hold.engine()).network() {
             Some(service) => Ok(Lease::new(service, hold)),
             None => Err(not_as_told(name)),
         }
@@ -321,6 +339,7 @@ impl Runtime {
             architecture: entry.architecture.clone(),
             note: entry.note.map(str::to_owned),
             format: match &path {
+                _ if entry.is_network() => network_format(entry),
                 Some(path) if path.is_dir() => ModelFormat::HuggingFace,
                 _ => ModelFormat::Gguf,
             },
@@ -334,6 +353,14 @@ impl Runtime {
             alias_of: Some(entry.name.clone()),
             ..self.entry(entry)
         }
+    }
+}
+
+/// What kind of file an exported network is.
+fn network_format(entry: &Entry) -> ModelFormat {
+    match entry.network_path() {
+        Some(file) if file.extension().is_some_and(|e| e == "onnx") => ModelFormat::Onnx,
+        _ => ModelFormat::Pt2,
     }
 }
 

@@ -7,6 +7,9 @@ use serde_json::{Map, Number, Value};
 use super::HostTensor;
 use crate::onnx::{DataType, Dim, ValueInfo};
 
+/// Most samples of a request. Each takes more memory than its numbers, so the length of a request would not bound them.
+const MOST_SAMPLES: usize = 4096;
+
 /// The inputs of a request, each with one tensor for each input of the network, without the dimension that counts them.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Samples {
@@ -68,6 +71,7 @@ impl SampleFormat {
                 word(value)
             ));
         };
+        check_count(path, items.len())?;
         let samples = items.iter().enumerate();
         let samples = samples.map(|(i, item)| self.read_sample(&format!("{path}[{i}]"), item));
         Ok(Samples {
@@ -97,6 +101,7 @@ impl SampleFormat {
                 is_batch: false,
             });
         };
+        check_count(path, count)?;
         self.check_names(path, members)?;
         let mut samples = vec![Vec::with_capacity(self.inputs.len()); count];
         for input in &self.inputs {
@@ -163,6 +168,15 @@ impl SampleFormat {
     fn names(&self) -> String {
         let each: Vec<String> = self.inputs.iter().map(ValueInfo::to_string).collect();
         each.join("; ")
+    }
+}
+
+fn check_count(path: &str, count: usize) -> Result<(), String> {
+    match count <= MOST_SAMPLES {
+        true => Ok(()),
+        false => Err(format!(
+            "{path}: expected at most {MOST_SAMPLES} inputs, got {count}"
+        )),
     }
 }
 
@@ -638,6 +652,11 @@ mod tests {
         assert_eq!(
             any.read_batch("inputs", &json!([[1], 2])).unwrap_err(),
             "inputs[1]: expected an array of shape [any] of int8, got 2"
+        );
+        let many = vec![vec![1]; MOST_SAMPLES + 1];
+        assert_eq!(
+            problem(json!(many)),
+            "inputs: expected at most 4096 inputs, got 4097"
         );
         assert!(
             any.read_batch("inputs", &json!(1))

@@ -135,19 +135,39 @@ impl Engines {
     }
 }
 
-/// Whether the first dimension of all inputs and outputs counts samples: it is of any size, and the same one.
-pub fn is_batched(network: &dyn Network) -> bool {
+/// Whether the first dimension of all inputs and outputs counts samples.
+///
+/// That of the outputs is one symbol, which is nowhere else, and that of the inputs is the same. An input that is only
+/// broadcast against others, as a mask is, may have a symbol of its own there; then its other dimensions are another input's.
+pub fn is_batched(inputs: &[ValueInfo], outputs: &[ValueInfo]) -> bool {
     use crate::onnx::Dim;
 
-    let first = |value: &ValueInfo| match value.dims.first() {
-        Some(Dim::Symbol(name)) => Some(name.clone()),
-        _ => None,
-    };
-    let Some(Some(symbol)) = network.inputs().first().map(first) else {
+    fn parts(value: &ValueInfo) -> Option<(&str, &[Dim])> {
+        match value.dims.split_first()? {
+            (Dim::Symbol(name), rest) => Some((name, rest)),
+            _ => None,
+        }
+    }
+    let all = |values: &'_ [ValueInfo]| values.iter().all(|value| parts(value).is_some());
+    let Some((batch, _)) = outputs.first().and_then(parts) else {
         return false;
     };
-    let mut values = network.inputs().iter().chain(network.outputs());
-    values.all(|value| first(value).as_ref() == Some(&symbol))
+    if !all(inputs) || !all(outputs) {
+        return false;
+    }
+    let counts = |value: &&ValueInfo| parts(value).is_some_and(|(name, _)| name == batch);
+    let elsewhere = |value: &ValueInfo| {
+        let rest = value.dims.get(1..).unwrap_or_default();
+        rest.iter()
+            .any(|dim| matches!(dim, Dim::Symbol(name) if name == batch))
+    };
+    let counting: Vec<&ValueInfo> = inputs.iter().filter(counts).collect();
+    let like_one = |value: &ValueInfo| counting.iter().any(|one| one.dims[1..] == value.dims[1..]);
+    let others = inputs.iter().filter(|value| !counts(value));
+    !counting.is_empty()
+        && outputs.iter().filter(counts).count() == outputs.len()
+        && !inputs.iter().chain(outputs).any(elsewhere)
+        && others.into_iter().all(like_one)
 }
 
 /// Checks tensors against what a network takes.
@@ -228,6 +248,35 @@ mod tests {
             dtype: DataType::Float,
             dims: dims.to_vec(),
         }
+    }
+
+    #[test]
+    fn samples_are_counted_where_outputs_and_inputs_agree() {
+        let symbol = |name: &str| Dim::Symbol(name.into());
+        let (b, m, l) = (symbol("b"), symbol("m"), symbol("l"));
+        let two = Dim::Fixed(2);
+        let ids = || input("ids", &[b.clone(), l.clone()]);
+        let out = |dims: &[Dim]| [input("out", dims)];
+        let logits = out(&[b.clone(), two.clone()]);
+        assert!(is_batched(&[ids()], &logits));
+        // A mask with a name of its own for what it is broadcast along.
+        assert!(is_batched(
+            &[ids(), input("mask", &[m.clone(), l.clone()])],
+            &logits
+        ));
+        assert!(!is_batched(
+            &[ids(), input("table", &[m.clone(), two.clone()])],
+            &logits
+        ));
+        assert!(!is_batched(
+            &[input("x", &[two.clone(), b.clone()])],
+            &logits
+        ));
+        assert!(!is_batched(&[ids()], &out(&[two.clone(), b.clone()])));
+        // Each row with each other one.
+        assert!(!is_batched(&[ids()], &out(&[b.clone(), b.clone()])));
+        assert!(!is_batched(&[ids()], &out(&[m.clone()])));
+        assert!(!is_batched(&[ids()], &[]));
     }
 
     #[test]

@@ -1,15 +1,19 @@
 //! The models that are part of the program.
 
-use std::sync::OnceLock;
+use std::sync::{Arc, OnceLock};
 
 use hearth_formats::Checkpoint;
+use hearth_formats::pt2::Pt2Archive;
+use hearth_kernels::Bytes;
 
-use super::{Entry, Kind, Location, describe};
+use super::{Entry, Kind, Location, NetworkFile, describe};
 
 /// A model compiled into the program.
 pub(super) struct BuiltIn {
     pub(super) name: &'static str,
     note: &'static str,
+    /// It is an archive of torch.export; else a GGUF file.
+    is_network: bool,
     data: &'static Aligned<[u8]>,
 }
 
@@ -20,21 +24,30 @@ struct Aligned<T: ?Sized>(T);
 static EMBER: &Aligned<[u8]> = &Aligned(*include_bytes!("../../../../models/ember.gguf"));
 static EMBER_EMBED: &Aligned<[u8]> =
     &Aligned(*include_bytes!("../../../../models/ember-embed.gguf"));
+static EXAMPLE: &Aligned<[u8]> = &Aligned(*include_bytes!("../../../../models/example.pt2"));
 
 /// When the built-in models were made, in seconds of Unix time.
 const CREATED: u64 = 1_795_305_600;
 
 /// All built-in models.
-pub(super) static BUILT_IN: [BuiltIn; 2] = [
+pub(super) static BUILT_IN: [BuiltIn; 3] = [
     BuiltIn {
         name: "ember",
         note: "a very small chat model, for trying things out",
+        is_network: false,
         data: EMBER,
     },
     BuiltIn {
         name: "ember-embed",
         note: "a very small embedding model, for trying things out",
+        is_network: false,
         data: EMBER_EMBED,
+    },
+    BuiltIn {
+        name: "example",
+        note: "a very small network that tells whether a row of numbers rises, for trying things out",
+        is_network: true,
+        data: EXAMPLE,
     },
 ];
 
@@ -43,11 +56,27 @@ impl BuiltIn {
         Checkpoint::from_static(&self.data.0, &format!("built-in model {}", self.name))
     }
 
+    pub(super) fn open_network(&self) -> hearth_formats::Result<NetworkFile> {
+        let label = format!("built-in model {}", self.name);
+        if !self.is_network {
+            return Err(hearth_formats::Error::unsupported(
+                label,
+                "a model that is no network",
+            ));
+        }
+        let data: &'static [u8] = &self.data.0;
+        let bytes = Bytes::new(Arc::new(data), 0..data.len());
+        Ok(NetworkFile::Pt2(
+            Pt2Archive::from_bytes(bytes, label)?.into(),
+        ))
+    }
+
     pub(super) fn entry(&self) -> Entry {
         static DESCRIBED: [OnceLock<(Kind, Option<String>)>; BUILT_IN.len()] =
             [const { OnceLock::new() }; BUILT_IN.len()];
         let at = BUILT_IN.iter().position(|m| m.name == self.name);
         let describe = || match self.open() {
+            _ if self.is_network => (Kind::Network, None),
             Ok(c) => (describe::kind(&c), Some(c.architecture().to_owned())),
             Err(e) => (Kind::Unknown(e.to_string()), None),
         };

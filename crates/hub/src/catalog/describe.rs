@@ -5,7 +5,7 @@ use std::time::SystemTime;
 
 use hearth_formats::Checkpoint;
 
-use super::{Entry, Kind, Location};
+use super::{Entry, Kind, Location, network};
 
 /// The architectures that continue text. They are those of `hearth-llm`, which stands above this crate.
 const TEXT: [&str; 4] = ["gpt2", "llama", "qwen2", "qwen3"];
@@ -49,13 +49,12 @@ impl Stamp {
 
 /// The entry of the model at `path`. Where its files are unsound the entry says so.
 pub(super) fn entry(name: &str, path: &Path, stamp: &Stamp) -> Entry {
-    let (kind, architecture, files) = match Checkpoint::open(path) {
-        Ok(checkpoint) => (
-            kind(&checkpoint),
-            Some(checkpoint.architecture().to_owned()),
-            checkpoint.files(),
-        ),
-        Err(e) => (Kind::Unknown(e.to_string()), None, vec![path.to_owned()]),
+    let (kind, architecture, files) = match network::file(path) {
+        Some(file) => {
+            let kind = network::config(&file).map_or_else(Kind::Unknown, |_| Kind::Network);
+            (kind, None, vec![file])
+        }
+        None => of_checkpoint(path),
     };
     let sizes = files.iter().filter_map(|f| std::fs::metadata(f).ok());
     Entry {
@@ -66,6 +65,18 @@ pub(super) fn entry(name: &str, path: &Path, stamp: &Stamp) -> Entry {
         bytes: sizes.filter(|m| m.is_file()).map(|m| m.len()).sum(),
         created: stamp.created(),
         note: None,
+    }
+}
+
+/// Kind, architecture and files of a checkpoint.
+fn of_checkpoint(path: &Path) -> (Kind, Option<String>, Vec<PathBuf>) {
+    match Checkpoint::open(path) {
+        Ok(checkpoint) => (
+            kind(&checkpoint),
+            Some(checkpoint.architecture().to_owned()),
+            checkpoint.files(),
+        ),
+        Err(e) => (Kind::Unknown(e.to_string()), None, vec![path.to_owned()]),
     }
 }
 

@@ -6,6 +6,7 @@
 mod built_in;
 mod describe;
 mod name;
+mod network;
 mod remove;
 mod scan;
 mod verify;
@@ -19,6 +20,7 @@ use hearth_formats::Checkpoint;
 use built_in::BUILT_IN;
 use describe::Stamp;
 
+pub use network::{NetworkConfig, NetworkEngine, NetworkFile};
 pub use remove::{Removable, RemoveError};
 pub use verify::{Fault, Sound};
 
@@ -59,7 +61,8 @@ pub enum CatalogError {
 /// Where models are looked for, besides in the program itself.
 #[derive(Debug, Clone, Default)]
 pub struct CatalogConfig {
-    /// A folder of `*.gguf` files, named by their stems, and Hugging Face folders, named by theirs.
+    /// A folder of `*.gguf` files, named by their stems, and of folders, named as they are: Hugging Face ones, and those
+    /// with an exported network, `model.pt2` or `model.onnx`.
     pub models_dir: Option<PathBuf>,
     /// Names with the file or folder that each stands for.
     pub named: Vec<(String, PathBuf)>,
@@ -72,6 +75,8 @@ pub enum Kind {
     Text,
     /// It turns text into vectors.
     Embedding,
+    /// It is an exported network, tensors in and tensors out.
+    Network,
     /// It can't be used, and why.
     Unknown(String),
 }
@@ -81,7 +86,7 @@ pub enum Kind {
 pub enum Location {
     /// In the program.
     BuiltIn,
-    /// A GGUF file or a Hugging Face folder.
+    /// A GGUF file, a Hugging Face folder, an exported network or the folder of one.
     Path(PathBuf),
 }
 
@@ -117,8 +122,12 @@ impl Entry {
     /// Opens the model's files.
     ///
     /// # Errors
-    /// They are unsound or of an unsupported kind; see [`Checkpoint::open`].
+    /// They are unsound or of an unsupported kind; see [`Checkpoint::open`]. A network has none of a checkpoint's.
     pub fn open(&self) -> hearth_formats::Result<Checkpoint> {
+        if self.kind == Kind::Network {
+            let problem = "an exported network, which `/predict` of the server runs";
+            return Err(hearth_formats::Error::unsupported(&self.name, problem));
+        }
         match &self.location {
             Location::Path(path) => Checkpoint::open(path),
             Location::BuiltIn => {

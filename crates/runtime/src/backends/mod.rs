@@ -2,6 +2,7 @@
 
 mod embedding;
 mod need;
+mod network;
 mod text;
 
 use std::sync::Arc;
@@ -32,6 +33,7 @@ pub(crate) fn all(shared: &Shared) -> Vec<Arc<dyn Backend>> {
     vec![
         Arc::new(text::TextBackend(shared.clone())),
         Arc::new(embedding::EmbeddingBackend(shared.clone())),
+        Arc::new(network::NetworkBackend::new(shared.clone())),
     ]
 }
 

@@ -9,12 +9,6 @@ use crate::route::{Access, Routes};
 pub fn routes() -> Routes {
     use Access::{Inference, Management};
     Routes::of(Family::Framework)
-        .post("/predict", Inference, "predict", predict)
-        .token_in_body()
-        .post("/predict/batch", Inference, "predict", predict_batch)
-        .token_in_body()
-        .post("/{model_name}/predict", Inference, "predict", predict_model)
-        .token_in_body()
         .post("/synthesize", Inference, "synthesize", synthesize)
         .token_in_body()
         .post("/tts/synthesize", Inference, "synthesize", tts_synthesize)
@@ -57,13 +51,6 @@ macro_rules! later {
 }
 
 later! {
-    /// Runs a network on one input or several. Not implemented yet.
-    predict: post "/predict" () => "running exported networks";
-    /// Runs a network on several inputs. Not implemented yet.
-    predict_batch: post "/predict/batch" () => "running exported networks";
-    /// Runs the network of the path. Not implemented yet.
-    predict_model: post "/{model_name}/predict"
-        (params(("model_name" = String, Path, description = "The network")),) => "running exported networks";
     /// Speaks a text. Not implemented yet.
     synthesize: post "/synthesize" () => "speech synthesis";
     /// Speaks a text. Not implemented yet.

@@ -12,6 +12,7 @@ pub mod later;
 pub mod logs;
 pub mod manage;
 pub mod models;
+pub mod predict;
 mod query;
 pub mod stats;
 
@@ -49,6 +50,22 @@ pub fn routes() -> Routes {
             stats::server,
         )
         .get("/metrics/tts", Monitoring, "metrics_tts", stats::speech)
+        .post("/predict", Inference, "predict", predict::predict)
+        .token_in_body()
+        .post(
+            "/predict/batch",
+            Inference,
+            "predict",
+            predict::predict_batch,
+        )
+        .token_in_body()
+        .post(
+            "/{model_name}/predict",
+            Inference,
+            "predict",
+            predict::predict_model,
+        )
+        .token_in_body()
         .get("/models", Inference, "models", models::list)
         .get(
             "/models/available",

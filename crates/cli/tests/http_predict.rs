@@ -1,0 +1,366 @@
+//! Exported networks, from outside: the framework dialect's predictions.
+
+mod http_support;
+
+use std::fs;
+use std::path::Path;
+
+use http_support::{Server, merge};
+use serde_json::{Value, json};
+use tempfile::TempDir;
+
+/// A small program that `oracle/graph_golden.py` has exported, `(B, 6)` to `(B, 3)`, and its answers.
+const PROGRAM: &[u8] = include_bytes!("../../graph/tests/fixtures/mlp.pt2");
+const ANSWERS: &str = include_str!("../../graph/tests/fixtures/mlp.json");
+/// One with two named inputs, `(B, L)` integers and their mask.
+const BERT: &[u8] = include_bytes!("../../graph/tests/fixtures/bert.pt2");
+
+/// A home with networks in folders of their own.
+fn home(networks: &[(&str, &[u8], &str)]) -> TempDir {
+    let home = tempfile::tempdir().expect("a folder");
+    for (name, program, config) in networks {
+        let folder = home.path().join("models").join(name);
+        fs::create_dir_all(&folder).expect("made");
+        fs::write(folder.join("model.pt2"), program).expect("written");
+        if !config.is_empty() {
+            fs::write(folder.join("config.toml"), config).expect("written");
+        }
+    }
+    home
+}
+
+/// A server that has only the runtime which is always there.
+fn start(home: TempDir) -> Server {
+    Server::start_with(home, &[], &[("HEARTH_ONNXRUNTIME", "/no/such/library.so")])
+}
+
+fn numbers(value: &Value) -> Vec<f64> {
+    let values = value.as_array().unwrap_or_else(|| panic!("{value}"));
+    values
+        .iter()
+        .map(|x| x.as_f64().expect("a number"))
+        .collect()
+}
+
+fn rows(tensor: &Value) -> Vec<Value> {
+    let width = tensor["shape"][1].as_u64().expect("two dimensions") as usize;
+    numbers(&tensor["data"])
+        .chunks(width)
+        .map(|row| json!(row))
+        .collect()
+}
+
+fn assert_close(got: &Value, want: &Value) {
+    for (got, want) in numbers(got).iter().zip(numbers(want)) {
+        assert!((got - want).abs() < 1e-4, "{got} {want}");
+    }
+}
+
+#[test]
+fn the_documents_requests_are_answered() {
+    let server = start(tempfile::tempdir().expect("a folder"));
+    let body = json!({
+        "model_name": "example", "inputs": [1, 2, 3, 4, 5], "token": "optional_auth_token", "priority": 0,
+        "timeout": 30.0, "enable_batching": true
+    });
+    let one = server.ok("/predict", &body);
+    assert_eq!(one["success"], true);
+    let rising = one["result"].as_f64().expect("a score");
+    assert!(rising > 0.9 && rising <= 1.0, "{one}");
+    assert!(
+        one["processing_time"]
+            .as_f64()
+            .is_some_and(|seconds| seconds > 0.0)
+    );
+    assert_eq!(
+        one["model_info"],
+        json!({
+            "model": "example", "device": "cpu", "input_type": "single", "input_count": 1,
+            "processing_path": "tract"
+        })
+    );
+    assert_eq!(
+        one["batch_info"],
+        json!({
+            "inflight_batching_enabled": true, "processed_as_batch": false, "concurrent_optimization": false
+        })
+    );
+
+    let inputs = json!([[1, 2, 3, 4, 5], [6, 7, 8, 9, 10], [15, 14, 13, 12, 11]]);
+    let three = server.ok(
+        "/predict",
+        &merge(body, json!({"inputs": inputs, "priority": 1})),
+    );
+    let scores = numbers(&three["result"]);
+    assert_eq!(scores.len(), 3);
+    assert!(
+        (scores[0] - rising).abs() < 1e-5 && scores[2] < 0.1,
+        "{three}"
+    );
+    assert_eq!(three["model_info"]["input_type"], "batch");
+    assert_eq!(three["model_info"]["input_count"], 3);
+    assert_eq!(three["batch_info"]["processed_as_batch"], true);
+
+    let batch = json!({
+        "inputs": [[1, 2, 3], [4, 5, 6], [7, 8, 9]], "priority": 0, "timeout": 60.0, "enable_batching": true
+    });
+    let batch = server.ok("/predict/batch", &batch);
+    assert_eq!(batch["model_info"]["model"], "example");
+    assert_eq!(batch["result"].as_array().map(Vec::len), Some(3));
+    assert_eq!(batch["batch_info"]["processed_as_batch"], true);
+
+    let path = server.ok("/example/predict", &json!({"inputs": [1, 2, 3, 4, 5]}));
+    assert_eq!(path["result"], one["result"]);
+    let metrics = server.get("/metrics").body;
+    assert!(metrics.contains("predict"), "{metrics}");
+}
+
+#[test]
+fn rows_of_any_lengths_and_one_by_one() {
+    let server = start(tempfile::tempdir().expect("a folder"));
+    let ragged = json!({"inputs": [[1, 2], [3, 2, 1], [4, 5]]});
+    let answer = server.ok("/predict/batch", &ragged);
+    assert_eq!(answer["result"].as_array().map(Vec::len), Some(3));
+    let alone = merge(ragged, json!({"enable_batching": false}));
+    let alone = server.ok("/predict/batch", &alone);
+    assert_close(&alone["result"], &answer["result"]);
+    assert_eq!(
+        alone["batch_info"],
+        json!({
+            "inflight_batching_enabled": false, "processed_as_batch": false, "concurrent_optimization": false
+        })
+    );
+}
+
+#[test]
+fn a_network_of_the_folder_gives_what_pytorch_gave() {
+    let server = start(home(&[
+        ("mlp", PROGRAM, "engine = \"tract\""),
+        ("bert", BERT, ""),
+    ]));
+    let golden: Value = serde_json::from_str(ANSWERS).expect("JSON");
+    for case in golden["cases"].as_array().expect("cases") {
+        let inputs = rows(&case["inputs"][0]);
+        let want = rows(&case["outputs"][0]);
+        let answer = server.ok("/mlp/predict", &json!({"inputs": inputs}));
+        assert_eq!(answer["model_info"]["processing_path"], "tract");
+        for (got, want) in answer["result"].as_array().expect("rows").iter().zip(&want) {
+            assert_close(got, want);
+        }
+        // The same by the input's name, and as bytes.
+        let named = server.ok("/mlp/predict", &json!({"inputs": {"x": inputs[0]}}));
+        assert_eq!(named["model_info"]["input_type"], "single");
+        assert_close(&named["result"], &want[0]);
+    }
+    let sentence = json!({"input_ids": [2, 5, 9], "attention_mask": [1, 1, 1]});
+    let one = server.ok("/bert/predict", &json!({"inputs": sentence}));
+    let two = server.ok("/bert/predict", &json!({"inputs": [sentence, sentence]}));
+    assert_close(&two["result"][1], &one["result"]);
+}
+
+#[test]
+fn what_a_network_does_not_take_is_told_with_what_it_takes() {
+    let server = start(home(&[("mlp", PROGRAM, ""), ("bert", BERT, "")]));
+    for (path, body, status, words) in [
+        (
+            "/predict",
+            json!({"model_name": "example"}),
+            422,
+            "inputs is missing",
+        ),
+        (
+            "/predict",
+            json!({"inputs": "Hello"}),
+            422,
+            "an array of shape [any] of float32, got a string",
+        ),
+        (
+            "/predict",
+            json!({"inputs": [1, "a"]}),
+            422,
+            "inputs[1]: expected a number",
+        ),
+        (
+            "/predict",
+            json!({"inputs": [[[1]]]}),
+            422,
+            "inputs[0]: expected an array of shape [any]",
+        ),
+        ("/predict", json!({"inputs": []}), 422, "an empty array"),
+        (
+            "/predict",
+            json!({"inputs": [1], "priority": "high"}),
+            422,
+            "priority",
+        ),
+        (
+            "/predict",
+            json!({"inputs": [1], "priority": 11}),
+            400,
+            "priority",
+        ),
+        (
+            "/predict/batch",
+            json!({"inputs": "one"}),
+            422,
+            "an array of inputs",
+        ),
+        ("/predict/batch", json!({"inputs": []}), 400, "one at least"),
+        (
+            "/predict/batch",
+            json!({"inputs": [[1], 2]}),
+            422,
+            "inputs[1]",
+        ),
+        (
+            "/mlp/predict",
+            json!({"inputs": [1, 2]}),
+            422,
+            "shape [6] of float32, got one of shape [2]",
+        ),
+        (
+            "/mlp/predict",
+            json!({"inputs": [1], "model_name": "example"}),
+            400,
+            "model_name",
+        ),
+        (
+            "/bert/predict",
+            json!({"inputs": {"input_ids": [1]}}),
+            422,
+            "inputs.attention_mask is missing",
+        ),
+        (
+            "/bert/predict",
+            json!({"inputs": {"input_ids": [1, 2], "attention_mask": [1]}}),
+            422,
+            "attention_mask",
+        ),
+        (
+            "/ember/predict",
+            json!({"inputs": [1]}),
+            400,
+            "generates text",
+        ),
+        (
+            "/no-such-model/predict",
+            json!({"inputs": [1]}),
+            404,
+            "no-such-model",
+        ),
+    ] {
+        let reply = server.post(path, &body);
+        assert_eq!(reply.status, status, "{path} {body}: {}", reply.body);
+        let error = reply.json();
+        assert_eq!(
+            (&error["success"], &error["status_code"]),
+            (&json!(false), &json!(status))
+        );
+        let detail = error["detail"].as_str().expect("a text");
+        assert!(detail.contains(words), "{path} {body}: {detail}");
+    }
+    assert_eq!(server.send("POST", "/predict", &[], b"{").status, 400);
+}
+
+#[test]
+fn a_network_that_cannot_be_run_says_why() {
+    let mut odd = PROGRAM.to_vec();
+    let name = b"torch.ops.aten.gelu.default";
+    let at = odd
+        .windows(name.len())
+        .position(|w| w == name)
+        .expect("it has one");
+    odd[at..at + name.len()].copy_from_slice(b"torch.ops.aten.gulp.default");
+    let server = start(home(&[
+        ("odd", &odd, ""),
+        ("cut", &PROGRAM[..PROGRAM.len() / 2], ""),
+        ("other", PROGRAM, "engine = \"onnxruntime\""),
+        ("wrong", PROGRAM, "max_batch = 8"),
+    ]));
+    for (name, status, words) in [
+        ("odd", 400, "no lowering for aten.gulp.default (node gelu)"),
+        ("cut", 500, "model.pt2"),
+        ("other", 500, "onnxruntime: its library was not found"),
+        ("wrong", 500, "config.toml"),
+    ] {
+        let reply = server.post(
+            &format!("/{name}/predict"),
+            &json!({"inputs": [1, 2, 3, 4, 5, 6]}),
+        );
+        assert_eq!(reply.status, status, "{name}: {}", reply.body);
+        assert!(reply.body.contains(words), "{name}: {}", reply.body);
+    }
+    // Nobody else is the worse for it.
+    server.ok("/predict", &json!({"inputs": [1, 2]}));
+}
+
+#[test]
+fn requests_that_come_together_run_together() {
+    let server = start(home(&[(
+        "mlp",
+        PROGRAM,
+        "max_batch_size = 4\nmax_delay_ms = 10000",
+    )]));
+    let input = |i: usize| json!({"inputs": [i, 1, 2, 3, 4, 5]});
+    let answers: Vec<Value> = std::thread::scope(|scope| {
+        let asked = (0..4).map(|i| {
+            let server = &server;
+            scope.spawn(move || server.ok("/mlp/predict", &input(i)))
+        });
+        let asked: Vec<_> = asked.collect();
+        asked
+            .into_iter()
+            .map(|thread| thread.join().expect("answered"))
+            .collect()
+    });
+    for (i, answer) in answers.iter().enumerate() {
+        assert_eq!(
+            answer["batch_info"],
+            json!({
+                "inflight_batching_enabled": true, "processed_as_batch": true, "concurrent_optimization": true
+            })
+        );
+        assert_eq!(answer["model_info"]["input_count"], 1);
+        let alone = merge(input(i), json!({"enable_batching": false}));
+        assert_close(
+            &answer["result"],
+            &server.ok("/mlp/predict", &alone)["result"],
+        );
+    }
+    // One that waits for others longer than it may is not answered.
+    let reply = server.post("/mlp/predict", &merge(input(0), json!({"timeout": 0.05})));
+    assert_eq!(reply.status, 503, "{}", reply.body);
+}
+
+#[test]
+fn networks_are_listed_loaded_and_unloaded_like_other_models() {
+    let server = start(home(&[("mlp", PROGRAM, "")]));
+    let models = server.get("/models").json();
+    for name in ["example", "mlp"] {
+        assert_eq!(models["model_info"][name]["loaded"], false, "{models}");
+    }
+    server.ok("/mlp/predict", &json!({"inputs": [1, 2, 3, 4, 5, 6]}));
+    let models = server.get("/models").json();
+    assert_eq!(models["model_info"]["mlp"]["loaded"], true);
+    let refused = server.post(
+        "/v1/chat/completions",
+        &json!({"model": "mlp", "messages": [{"role": "user", "content": "Hello"}]}),
+    );
+    assert_eq!(refused.status, 400, "{}", refused.body);
+    assert!(
+        refused.body.contains("generates no text"),
+        "{}",
+        refused.body
+    );
+    let unloaded = server.send("DELETE", "/autoscaler/unload?model_name=mlp", &[], b"");
+    assert_eq!(unloaded.status, 200, "{}", unloaded.body);
+    assert_eq!(
+        server.get("/models").json()["model_info"]["mlp"]["loaded"],
+        false
+    );
+    assert!(
+        Path::new(server.home())
+            .join("models/mlp/model.pt2")
+            .is_file()
+    );
+}

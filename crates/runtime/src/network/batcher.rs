@@ -1,0 +1,580 @@
+//! Samples that arrive together, run together.
+//!
+//! A thread of its own runs the network. It takes the sample that is first by priority and arrival, and with it as many
+//! others of the same shapes as a batch may have; where fewer are there it waits for more, but not past the first one's
+//! delay. Samples whose callers have gone, or whose deadlines have passed, are not run.
+
+use std::collections::VecDeque;
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+use hearth_graph::runtime::{HostTensor, Network, stack, unstack};
+use hearth_llm::engine::Shutdown;
+use tokio::sync::oneshot;
+
+use crate::Error;
+
+/// How samples become batches.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Batching {
+    /// The network's first dimension counts samples.
+    pub is_batched: bool,
+    /// Most samples of a batch.
+    pub most: usize,
+    /// How long a sample waits for others.
+    pub delay: Duration,
+}
+
+/// A sample to run: a tensor for each input, without the dimension that counts samples.
+pub(super) struct Sample {
+    pub inputs: Vec<HostTensor>,
+    /// It runs by itself.
+    pub alone: bool,
+    /// 0 to 10, higher is run first.
+    pub priority: u8,
+    pub deadline: Option<Instant>,
+    /// The request that it is of: a number of its own.
+    pub request: u64,
+}
+
+/// What a sample gave.
+#[derive(Debug, PartialEq)]
+pub(super) struct Ran {
+    /// A tensor for each output.
+    pub outputs: Vec<HostTensor>,
+    /// Samples that ran with it, itself included.
+    pub batch: usize,
+    /// Whether some of them were of other requests.
+    pub shared: bool,
+}
+
+type Answer = Result<Ran, Error>;
+
+struct Waiting {
+    sample: Sample,
+    since: Instant,
+    tell: oneshot::Sender<Answer>,
+}
+
+/// A network with the thread that runs it.
+pub(super) struct Batcher {
+    queue: Arc<Queue>,
+    thread: Mutex<Option<JoinHandle<()>>>,
+}
+
+struct Queue {
+    state: Mutex<State>,
+    changed: Condvar,
+}
+
+#[derive(Default)]
+struct State {
+    /// Those of a higher priority first, and of one priority in the order of arrival.
+    waiting: VecDeque<Waiting>,
+    ending: bool,
+    /// The thread has ended, as told or by a panic.
+    ended: bool,
+}
+
+impl Batcher {
+    /// Starts the thread.
+    ///
+    /// # Errors
+    /// The system has no thread.
+    pub fn start(network: Box<dyn Network>, batching: Batching) -> std::io::Result<Batcher> {
+        let queue = Arc::new(Queue {
+            state: Mutex::default(),
+            changed: Condvar::new(),
+        });
+        let worker = Worker {
+            network,
+            batching,
+            queue: Arc::clone(&queue),
+        };
+        let thread = std::thread::Builder::new()
+            .name("network".to_owned())
+            .spawn(move || worker.run())?;
+        Ok(Batcher {
+            queue,
+            thread: Mutex::new(Some(thread)),
+        })
+    }
+
+    /// Queues the samples of a request; an answer comes for each, in any order. A dropped receiver takes its sample back,
+    /// unless it runs already.
+    pub fn submit(&self, samples: Vec<Sample>) -> Result<Vec<oneshot::Receiver<Answer>>, Error> {
+        let since = Instant::now();
+        let mut state = self.queue.lock();
+        if state.ending || state.ended {
+            return Err(Error::ShuttingDown);
+        }
+        let mut answers = Vec::with_capacity(samples.len());
+        for sample in samples {
+            let (tell, told) = oneshot::channel();
+            answers.push(told);
+            state.push(Waiting {
+                sample,
+                since,
+                tell,
+            });
+        }
+        drop(state);
+        self.queue.changed.notify_one();
+        Ok(answers)
+    }
+
+    /// Whether the thread is there.
+    pub fn is_running(&self) -> bool {
+        !self.queue.lock().ended
+    }
+
+    /// Takes no more samples, runs those that are there or not, and waits for the thread to end.
+    pub fn shutdown(&self, how: Shutdown) {
+        let mut state = self.queue.lock();
+        state.ending = true;
+        if how == Shutdown::Abort {
+            for waiting in state.waiting.drain(..) {
+                // Whoever has gone need not be told.
+                let _ = waiting.tell.send(Err(Error::ShuttingDown));
+            }
+        }
+        drop(state);
+        self.queue.changed.notify_one();
+        let thread = self
+            .thread
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .take();
+        if let Some(thread) = thread {
+            // A panic was told to those who waited.
+            let _ = thread.join();
+        }
+    }
+}
+
+impl Drop for Batcher {
+    fn drop(&mut self) {
+        self.shutdown(Shutdown::Abort);
+    }
+}
+
+impl Queue {
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Waiting {
+    /// Whether it is still to be run; if not, it is told why.
+    fn is_wanted(&self, now: Instant) -> bool {
+        let deadline = self.sample.deadline;
+        !self.tell.is_closed() && deadline.is_none_or(|deadline| deadline > now)
+    }
+
+    fn turn_away(self) {
+        // Whoever has gone need not be told.
+        let _ = self.tell.send(Err(Error::Deadline));
+    }
+}
+
+impl State {
+    /// Queues a sample behind those of its priority.
+    fn push(&mut self, waiting: Waiting) {
+        let priority = waiting.sample.priority;
+        let goes_before = |other: &Waiting| other.sample.priority >= priority;
+        let place = self.waiting.partition_point(goes_before);
+        self.waiting.insert(place, waiting);
+    }
+
+    /// The places of those that run next, in order; empty where nobody waits.
+    fn choose(&mut self, batching: Batching, now: Instant) -> Vec<usize> {
+        let is_unwanted = |waiting: &Waiting| !waiting.is_wanted(now);
+        while self.waiting.front().is_some_and(is_unwanted) {
+            if let Some(late) = self.waiting.pop_front() {
+                late.turn_away();
+            }
+        }
+        let Some(first) = self.waiting.front().map(|waiting| &waiting.sample) else {
+            return Vec::new();
+        };
+        if first.alone || !batching.is_batched {
+            return vec![0];
+        }
+        let fits = |sample: &Sample| {
+            let mut inputs = sample.inputs.iter().zip(&first.inputs);
+            !sample.alone && inputs.all(|(a, b)| a.shape() == b.shape())
+        };
+        let all = self.waiting.iter().enumerate();
+        let fitting = all.filter(|(_, waiting)| fits(&waiting.sample) && waiting.is_wanted(now));
+        fitting.map(|(at, _)| at).take(batching.most).collect()
+    }
+
+    /// Takes out those at the given places, which go up.
+    fn take(&mut self, places: &[usize]) -> Vec<Waiting> {
+        // From the back, so that the places before stay what they are.
+        let taken = places
+            .iter()
+            .rev()
+            .filter_map(|&at| self.waiting.remove(at));
+        let mut taken: Vec<Waiting> = taken.collect();
+        taken.reverse();
+        taken
+    }
+}
+
+struct Worker {
+    network: Box<dyn Network>,
+    batching: Batching,
+    queue: Arc<Queue>,
+}
+
+/// Tells those who wait, and will, that the thread has ended, however it came to that.
+struct End<'a>(&'a Queue);
+
+impl Drop for End<'_> {
+    fn drop(&mut self) {
+        let mut state = self.0.lock();
+        state.ended = true;
+        state.waiting.clear();
+    }
+}
+
+impl Worker {
+    fn run(self) {
+        let _end = End(&self.queue);
+        while let Some(batch) = self.next() {
+            self.compute(batch);
+        }
+    }
+
+    /// Waits for the next batch; `None` when there will be none.
+    fn next(&self) -> Option<Vec<Waiting>> {
+        let mut state = self.queue.lock();
+        loop {
+            let now = Instant::now();
+            let chosen = state.choose(self.batching, now);
+            let Some(first) = state.waiting.front() else {
+                if state.ending {
+                    return None;
+                }
+                let changed = self.queue.changed.wait(state);
+                state = changed.unwrap_or_else(PoisonError::into_inner);
+                continue;
+            };
+            let is_full = !self.batching.is_batched
+                || first.sample.alone
+                || chosen.len() >= self.batching.most;
+            let patience = (first.since + self.batching.delay).saturating_duration_since(now);
+            if is_full || patience.is_zero() || state.ending {
+                return Some(state.take(&chosen));
+            }
+            let changed = self.queue.changed.wait_timeout(state, patience);
+            state = changed.unwrap_or_else(PoisonError::into_inner).0;
+        }
+    }
+
+    /// Runs a batch and tells each what came of it. Where several fail together, each is tried alone: one may have failed
+    /// the others.
+    fn compute(&self, batch: Vec<Waiting>) {
+        let samples: Vec<&Sample> = batch.iter().map(|waiting| &waiting.sample).collect();
+        let answers: Vec<Answer> = match self.run_together(&samples) {
+            Ok(outputs) => {
+                let request = samples[0].request;
+                let shared = samples.iter().any(|sample| sample.request != request);
+                let batch = outputs.len();
+                let ran = outputs.into_iter().map(|outputs| Ran {
+                    outputs,
+                    batch,
+                    shared,
+                });
+                ran.map(Ok).collect()
+            }
+            Err(error) if samples.len() == 1 => vec![Err(error)],
+            Err(_) => {
+                let alone = samples.iter().map(|sample| self.run_together(&[sample]));
+                let ran = alone.map(|outputs| {
+                    outputs.map(|mut outputs| Ran {
+                        outputs: outputs.pop().unwrap_or_default(),
+                        batch: 1,
+                        shared: false,
+                    })
+                });
+                ran.collect()
+            }
+        };
+        for (waiting, answer) in batch.into_iter().zip(answers) {
+            // Whoever has gone need not be told.
+            let _ = waiting.tell.send(answer);
+        }
+    }
+
+    /// What each of the samples gives, computed as one.
+    fn run_together(&self, samples: &[&Sample]) -> Result<Vec<Vec<HostTensor>>, Error> {
+        if !self.batching.is_batched {
+            let outputs = samples
+                .iter()
+                .map(|sample| self.network.run(&sample.inputs));
+            return outputs.map(|outputs| outputs.map_err(failed)).collect();
+        }
+        let odd = |what: &str| Error::Internal {
+            message: format!("the network's {what} do not count samples in their first dimension"),
+        };
+        let stacked = (0..self.network.inputs().len()).map(|input| {
+            let parts: Option<Vec<&HostTensor>> = samples
+                .iter()
+                .map(|sample| sample.inputs.get(input))
+                .collect();
+            parts.and_then(|parts| stack(&parts))
+        });
+        let inputs: Option<Vec<HostTensor>> = stacked.collect();
+        let outputs = self
+            .network
+            .run(&inputs.ok_or_else(|| odd("inputs"))?)
+            .map_err(failed)?;
+        let mut each = vec![Vec::with_capacity(outputs.len()); samples.len()];
+        for output in outputs {
+            let parts = unstack(&output, samples.len()).ok_or_else(|| odd("outputs"))?;
+            for (sample, part) in each.iter_mut().zip(parts) {
+                sample.push(part);
+            }
+        }
+        Ok(each)
+    }
+}
+
+/// An engine fails at a sample.
+fn failed(error: hearth_graph::Error) -> Error {
+    let message = error.to_string();
+    match error {
+        hearth_graph::Error::Input { .. } => Error::invalid("inputs", message),
+        _ => Error::Internal { message },
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::sync::mpsc::{Receiver, Sender, channel};
+
+    use hearth_graph::onnx::{DataType, Dim, ValueInfo};
+    use hearth_graph::runtime::Engine;
+
+    /// Doubles its input, once the test says so; refuses what begins with a negative number.
+    struct Doubler {
+        info: Vec<ValueInfo>,
+        began: Sender<usize>,
+        go: Mutex<Receiver<()>>,
+    }
+
+    impl Network for Doubler {
+        fn inputs(&self) -> &[ValueInfo] {
+            &self.info
+        }
+
+        fn outputs(&self) -> &[ValueInfo] {
+            &self.info
+        }
+
+        fn run(&self, inputs: &[HostTensor]) -> hearth_graph::Result<Vec<HostTensor>> {
+            let input = &inputs[0];
+            self.began.send(input.shape()[0]).unwrap();
+            self.go.lock().unwrap().recv().unwrap();
+            let values = input.to_f64();
+            if values.iter().any(|x| *x < 0.0) {
+                return Err(hearth_graph::Error::Runtime {
+                    runtime: "doubler",
+                    problem: "negative".into(),
+                });
+            }
+            let doubled: Vec<f32> = values.iter().map(|x| (2.0 * x) as f32).collect();
+            Ok(vec![
+                HostTensor::from_f32(input.shape().to_vec(), &doubled).unwrap(),
+            ])
+        }
+
+        fn engine(&self) -> Engine {
+            Engine::Tract
+        }
+    }
+
+    struct Bench {
+        batcher: Batcher,
+        began: Receiver<usize>,
+        go: Sender<()>,
+    }
+
+    impl Bench {
+        fn new(most: usize, delay: Duration) -> Bench {
+            let (began, begins) = channel();
+            let (go, may_go) = channel();
+            let network = Doubler {
+                info: vec![ValueInfo {
+                    name: "x".into(),
+                    dtype: DataType::Float,
+                    dims: vec![Dim::Symbol("n".into()), Dim::Unknown],
+                }],
+                began,
+                go: Mutex::new(may_go),
+            };
+            let batching = Batching {
+                is_batched: true,
+                most,
+                delay,
+            };
+            Bench {
+                batcher: Batcher::start(Box::new(network), batching).unwrap(),
+                began: begins,
+                go,
+            }
+        }
+
+        fn submit(&self, samples: Vec<Sample>) -> Vec<oneshot::Receiver<Answer>> {
+            self.batcher.submit(samples).unwrap()
+        }
+
+        /// Lets the next run happen, and tells how many samples it has.
+        fn step(&self) -> usize {
+            let count = self.began.recv().unwrap();
+            self.go.send(()).unwrap();
+            count
+        }
+    }
+
+    fn sample(request: u64, values: &[f32]) -> Sample {
+        Sample {
+            inputs: vec![HostTensor::from_f32(vec![values.len()], values).unwrap()],
+            alone: false,
+            priority: 5,
+            deadline: None,
+            request,
+        }
+    }
+
+    fn numbers(answer: oneshot::Receiver<Answer>) -> (Vec<f64>, usize, bool) {
+        let ran = answer.blocking_recv().expect("an answer").expect("it ran");
+        (ran.outputs[0].to_f64(), ran.batch, ran.shared)
+    }
+
+    #[test]
+    fn what_arrives_during_a_run_runs_together() {
+        let bench = Bench::new(3, Duration::ZERO);
+        let first = bench.submit(vec![sample(1, &[1.0])]);
+        assert_eq!(bench.began.recv(), Ok(1));
+        // Four of one shape, of which three fit a batch, and one of another.
+        let mut others = bench.submit(vec![sample(2, &[2.0]), sample(2, &[3.0])]);
+        others.extend(bench.submit(vec![sample(3, &[9.0, 9.0])]));
+        others.extend(bench.submit(vec![sample(4, &[4.0]), sample(4, &[5.0])]));
+        bench.go.send(()).unwrap();
+        assert_eq!([bench.step(), bench.step(), bench.step()], [3, 1, 1]);
+        assert_eq!(
+            first.into_iter().map(numbers).collect::<Vec<_>>(),
+            [(vec![2.0], 1, false)]
+        );
+        let others: Vec<_> = others.into_iter().map(numbers).collect();
+        assert_eq!(
+            others,
+            [
+                (vec![4.0], 3, true),
+                (vec![6.0], 3, true),
+                (vec![18.0, 18.0], 1, false),
+                (vec![8.0], 3, true),
+                (vec![10.0], 1, false),
+            ]
+        );
+    }
+
+    #[test]
+    fn a_full_batch_does_not_wait() {
+        let bench = Bench::new(2, Duration::from_secs(3600));
+        let answers = bench.submit(vec![sample(1, &[1.0]), sample(1, &[2.0])]);
+        assert_eq!(bench.step(), 2);
+        for answer in answers {
+            assert_eq!((numbers(answer).1), 2);
+        }
+        // One alone waits for others until the end; then it runs as it is.
+        let last = bench.submit(vec![sample(2, &[3.0])]);
+        bench.go.send(()).unwrap();
+        bench.batcher.shutdown(Shutdown::Drain);
+        assert_eq!(
+            last.into_iter().map(numbers).next(),
+            Some((vec![6.0], 1, false))
+        );
+        assert!(matches!(
+            bench.batcher.submit(vec![]),
+            Err(Error::ShuttingDown)
+        ));
+    }
+
+    #[test]
+    fn one_that_fails_does_not_fail_the_others() {
+        let bench = Bench::new(3, Duration::from_secs(3600));
+        let answers = bench.submit(vec![
+            sample(1, &[1.0]),
+            sample(2, &[-1.0]),
+            sample(3, &[3.0]),
+        ]);
+        assert_eq!(
+            [bench.step(), bench.step(), bench.step(), bench.step()],
+            [3, 1, 1, 1]
+        );
+        let mut answers = answers.into_iter();
+        assert_eq!(numbers(answers.next().unwrap()), (vec![2.0], 1, false));
+        let failed = answers.next().unwrap().blocking_recv().unwrap();
+        assert!(matches!(failed, Err(Error::Internal { message }) if message.contains("negative")));
+        assert_eq!(numbers(answers.next().unwrap()), (vec![6.0], 1, false));
+    }
+
+    #[test]
+    fn the_first_by_priority_and_no_one_who_has_gone_or_is_late() {
+        let bench = Bench::new(1, Duration::ZERO);
+        let busy = bench.submit(vec![sample(1, &[1.0])]);
+        assert_eq!(bench.began.recv(), Ok(1));
+        let low = bench.submit(vec![sample(2, &[2.0])]);
+        let high = bench.submit(vec![Sample {
+            priority: 9,
+            ..sample(3, &[3.0, 3.0])
+        }]);
+        drop(bench.submit(vec![sample(4, &[4.0])]));
+        let late = Sample {
+            deadline: Some(Instant::now()),
+            ..sample(5, &[5.0])
+        };
+        let late = bench.submit(vec![late]);
+        bench.go.send(()).unwrap();
+        // The high one, then the low one; nothing else runs.
+        assert_eq!([bench.step(), bench.step()], [1, 1]);
+        let late = late.into_iter().next().unwrap().blocking_recv().unwrap();
+        assert_eq!(late, Err(Error::Deadline));
+        for answer in busy.into_iter().chain(high).chain(low) {
+            numbers(answer);
+        }
+        bench.batcher.shutdown(Shutdown::Drain);
+        assert!(bench.began.try_recv().is_err());
+    }
+
+    #[test]
+    fn some_run_alone() {
+        let bench = Bench::new(4, Duration::from_secs(3600));
+        let alone = |request| Sample {
+            alone: true,
+            ..sample(request, &[1.0])
+        };
+        let answers = bench.submit(vec![alone(1), alone(1)]);
+        assert_eq!([bench.step(), bench.step()], [1, 1]);
+        for answer in answers {
+            assert_eq!(numbers(answer), (vec![2.0], 1, false));
+        }
+    }
+
+    #[test]
+    fn an_end_at_once_is_told() {
+        let bench = Bench::new(4, Duration::from_secs(3600));
+        let waits = bench.submit(vec![sample(1, &[1.0])]);
+        bench.batcher.shutdown(Shutdown::Abort);
+        for answer in waits {
+            assert_eq!(answer.blocking_recv().unwrap(), Err(Error::ShuttingDown));
+        }
+        assert!(!bench.batcher.is_running());
+    }
+}
