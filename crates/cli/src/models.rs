@@ -4,7 +4,9 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
 use hearth_formats::Checkpoint;
-use hearth_hub::catalog::{Catalog, CatalogConfig, Location};
+use hearth_hub::catalog::{
+    Catalog, CatalogConfig, Location, NetworkConfig, NetworkFile, network_config, network_file,
+};
 
 /// The model that is there with nothing installed.
 pub const DEFAULT: &str = "ember";
@@ -25,6 +27,20 @@ pub struct Found {
     /// Whether it is a part of the program.
     pub built_in: bool,
     /// A sentence or two about it.
+    pub note: Option<String>,
+}
+
+/// An exported network that was found.
+pub struct FoundNetwork {
+    /// Its name in the catalog, or the path that was given.
+    pub name: String,
+    pub file: NetworkFile,
+    /// Where that is, unless it is a part of the program.
+    pub path: Option<PathBuf>,
+    pub config: NetworkConfig,
+    /// Whether it is a part of the program.
+    pub built_in: bool,
+    /// A sentence about it.
     pub note: Option<String>,
 }
 
@@ -57,6 +73,35 @@ impl Models {
             None => Some(self.dir()?).filter(|dir| dir.is_dir()),
         };
         Ok(Catalog::new(CatalogConfig { models_dir, named })?)
+    }
+
+    /// Opens a network by its name in the catalog, or by its path; `None` where it is something else, or nothing.
+    pub fn network(&self, model: &str) -> Result<Option<FoundNetwork>> {
+        let about = || format!("cannot open {model}");
+        if let Some(entry) = self.catalog(Vec::new())?.find(model)? {
+            if !entry.is_network() {
+                return Ok(None);
+            }
+            return Ok(Some(FoundNetwork {
+                file: entry.open_network().with_context(about)?,
+                path: entry.network_path(),
+                config: entry.network_config().map_err(anyhow::Error::msg)?,
+                built_in: entry.location == Location::BuiltIn,
+                note: entry.note.map(str::to_owned),
+                name: entry.name,
+            }));
+        }
+        let Some(path) = network_file(Path::new(model)) else {
+            return Ok(None);
+        };
+        Ok(Some(FoundNetwork {
+            name: model.to_owned(),
+            file: NetworkFile::open(&path).with_context(about)?,
+            config: network_config(&path).map_err(anyhow::Error::msg)?,
+            path: Some(path),
+            built_in: false,
+            note: None,
+        }))
     }
 
     /// Opens a model by its name in the catalog, or by its path.
@@ -95,7 +140,7 @@ impl Models {
             .collect();
         bail!(
             "there is no model {model:?}, and no such file or folder; models here: {}\n\
-             Give one of these names, or the path of a GGUF file or a Hugging Face folder.",
+             Give one of these names, or the path of a model's file or folder.",
             names.join(", ")
         )
     }

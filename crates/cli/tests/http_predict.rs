@@ -5,6 +5,7 @@ mod http_support;
 use std::fs;
 use std::path::Path;
 
+use hearth_graph::onnx::{DataType, Dim, Graph, Model, Node, ValueInfo};
 use http_support::{Server, merge};
 use serde_json::{Value, json};
 use tempfile::TempDir;
@@ -152,10 +153,131 @@ fn a_network_of_the_folder_gives_what_pytorch_gave() {
         assert_eq!(named["model_info"]["input_type"], "single");
         assert_close(&named["result"], &want[0]);
     }
-    let sentence = json!({"input_ids": [2, 5, 9], "attention_mask": [1, 1, 1]});
+    // Its mask was exported with a size of its own, so that it takes whole batches alone.
+    let sentence = json!({"input_ids": [[2, 5, 9]], "attention_mask": [[1, 1, 1]]});
     let one = server.ok("/bert/predict", &json!({"inputs": sentence}));
     let two = server.ok("/bert/predict", &json!({"inputs": [sentence, sentence]}));
-    assert_close(&two["result"][1], &one["result"]);
+    assert_close(&two["result"][1][0], &one["result"][0]);
+    assert_eq!(
+        two["batch_info"],
+        json!({
+            "inflight_batching_enabled": false, "processed_as_batch": false, "concurrent_optimization": false
+        })
+    );
+}
+
+/// Scores of the rows of `x` with those of `table`, of which there may be more or fewer.
+fn table() -> Vec<u8> {
+    let value = |name: &str, dims: [Dim; 2]| ValueInfo {
+        name: name.into(),
+        dtype: DataType::Float,
+        dims: dims.to_vec(),
+    };
+    let symbol = |name: &str| Dim::Symbol(name.into());
+    let node = |op_type, inputs: &[&str], output: &str| Node {
+        name: output.into(),
+        op_type,
+        inputs: inputs.iter().map(|&name| name.to_owned()).collect(),
+        outputs: vec![output.into()],
+        attributes: Vec::new(),
+    };
+    let graph = Graph {
+        name: "table".into(),
+        nodes: vec![
+            node("Transpose", &["table"], "columns"),
+            node("MatMul", &["x", "columns"], "scores"),
+        ],
+        initializers: Vec::new(),
+        inputs: vec![
+            value("x", [symbol("rows"), Dim::Fixed(2)]),
+            value("table", [symbol("entries"), Dim::Fixed(2)]),
+        ],
+        outputs: vec![value("scores", ["rows", "entries"].map(symbol))],
+    };
+    let model = Model {
+        opset: 18,
+        graph,
+        metadata: Vec::new(),
+    };
+    model.to_bytes().expect("small")
+}
+
+#[test]
+fn what_has_a_size_of_its_own_is_not_put_together() {
+    let home = home(&[]);
+    let folder = home.path().join("models/table");
+    fs::create_dir_all(&folder).expect("made");
+    fs::write(folder.join("model.onnx"), table()).expect("written");
+    fs::write(folder.join("config.toml"), "max_delay_ms = 100").expect("written");
+    let server = start(home);
+    // Two callers with tables of the same size and other entries.
+    let inputs =
+        |scale: i32| json!({"x": [[1, 2]], "table": [[scale, 0], [0, scale], [scale, scale]]});
+    let answers: Vec<Value> = std::thread::scope(|scope| {
+        let asked = [1, 10].map(|scale| {
+            let (server, inputs) = (&server, &inputs);
+            scope.spawn(move || server.ok("/table/predict", &json!({"inputs": inputs(scale)})))
+        });
+        asked
+            .map(|thread| thread.join().expect("answered"))
+            .into_iter()
+            .collect()
+    });
+    assert_eq!(answers[0]["result"], json!([[1.0, 2.0, 3.0]]));
+    assert_eq!(answers[1]["result"], json!([[10.0, 20.0, 30.0]]));
+    let both = server.ok(
+        "/table/predict",
+        &json!({"inputs": [inputs(1), inputs(10)]}),
+    );
+    assert_eq!(
+        both["result"],
+        json!([[[1.0, 2.0, 3.0]], [[10.0, 20.0, 30.0]]])
+    );
+    for answer in answers.iter().chain([&both]) {
+        assert_eq!(
+            answer["batch_info"],
+            json!({
+                "inflight_batching_enabled": false, "processed_as_batch": false, "concurrent_optimization": false
+            })
+        );
+    }
+}
+
+#[test]
+fn networks_are_verified_and_deleted() {
+    let server = start(home(&[
+        ("mlp", PROGRAM, ""),
+        ("cut", &PROGRAM[..PROGRAM.len() / 2], ""),
+        ("wrong", PROGRAM, "max_batch = 8"),
+    ]));
+    let folder = Path::new(server.home()).join("models/mlp");
+    let manage = |action: &str, name: &str| {
+        let path = format!("/models/manage?action={action}&model_name={name}");
+        let reply = server.send("POST", &path, &[], b"");
+        (reply.status, reply.json())
+    };
+    let verify = |name: &str, success: bool, words: &str| {
+        let (status, body) = manage("verify", name);
+        assert_eq!((status, &body["success"]), (200, &json!(success)), "{body}");
+        let message = body["message"].as_str().expect("a sentence");
+        assert!(message.contains(words), "{message}");
+    };
+    verify("example", true, "no SHA-256");
+    verify("mlp", true, "no SHA-256");
+    verify("cut", false, "model.pt2");
+    verify("wrong", false, "config.toml");
+    let wrong = "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855  model.pt2\n";
+    fs::write(folder.join("model.pt2.sha256"), wrong).expect("written");
+    verify("mlp", false, "e3b0c44298fc1c14");
+
+    let (status, body) = manage("delete", "example");
+    assert_eq!(status, 409, "{body}");
+    server.ok("/mlp/predict", &json!({"inputs": [1, 2, 3, 4, 5, 6]}));
+    let (status, body) = manage("delete", "mlp");
+    assert_eq!(status, 200, "{body}");
+    assert!(!folder.exists() && folder.with_file_name("cut").exists());
+    let gone = server.post("/mlp/predict", &json!({"inputs": [1, 2, 3, 4, 5, 6]}));
+    assert_eq!(gone.status, 404, "{}", gone.body);
 }
 
 #[test]
@@ -226,13 +348,13 @@ fn what_a_network_does_not_take_is_told_with_what_it_takes() {
         ),
         (
             "/bert/predict",
-            json!({"inputs": {"input_ids": [1]}}),
+            json!({"inputs": {"input_ids": [[1]]}}),
             422,
             "inputs.attention_mask is missing",
         ),
         (
             "/bert/predict",
-            json!({"inputs": {"input_ids": [1, 2], "attention_mask": [1]}}),
+            json!({"inputs": {"input_ids": [[1, 2]], "attention_mask": [[1]]}}),
             422,
             "attention_mask",
         ),

@@ -235,6 +235,58 @@ fn only_what_lies_in_the_folder_is_removed() {
 }
 
 #[test]
+fn a_network_goes_with_its_folder_and_nothing_else() {
+    let (dir, elsewhere) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let d = dir.path();
+    let write = |path: &Path| {
+        std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+        std::fs::write(path, b"not looked into").unwrap();
+    };
+    for file in [
+        "net/model.onnx",
+        "net/model.onnx.data",
+        "net/model.onnx.sha256",
+        "net/weights/part",
+        "beside/model.pt2",
+        "loose.onnx",
+    ] {
+        write(&d.join(file));
+    }
+    std::fs::write(d.join("net/config.toml"), b"max_batch_size = 2").unwrap();
+    let (other, shared) = (
+        elsewhere.path().join("other/model.onnx"),
+        elsewhere.path().join("shared"),
+    );
+    write(&other);
+    write(&shared.join("data"));
+    #[cfg(unix)]
+    {
+        std::os::unix::fs::symlink(&shared, d.join("net/shared")).unwrap();
+        std::os::unix::fs::symlink(shared.join("data"), d.join("net/data")).unwrap();
+    }
+    let named = other.parent().unwrap();
+    let catalog = catalog(d, &[("other", named)]).unwrap();
+
+    let refused = |name: &str| catalog.removable(name).unwrap_err();
+    assert!(matches!(refused("example"), RemoveError::BuiltIn { .. }));
+    assert!(matches!(refused("other"), RemoveError::Outside { .. }));
+    for name in ["loose", "net/weights", "net/model.onnx", "."] {
+        assert!(
+            matches!(refused(name), RemoveError::NotFound { .. }),
+            "{name}"
+        );
+    }
+    catalog.removable("net").unwrap().remove().unwrap();
+    let left = std::fs::read_dir(d).unwrap();
+    let mut left: Vec<_> = left.map(|item| item.unwrap().file_name()).collect();
+    left.sort();
+    assert_eq!(left, ["beside", "loose.onnx"]);
+    assert!(d.join("beside/model.pt2").exists());
+    assert!(other.exists() && shared.join("data").exists());
+    assert_eq!(catalog.find("net").unwrap(), None);
+}
+
+#[test]
 fn a_value_that_is_no_number_is_found() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("m.gguf");

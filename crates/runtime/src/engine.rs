@@ -8,6 +8,7 @@
 use std::sync::Arc;
 
 use hearth_hub::Entry;
+use hearth_hub::catalog::{Fault, Sound};
 use hearth_llm::engine::Shutdown;
 use hearth_llm::{LoadObserver, ModelInfo};
 use serde::Serialize;
@@ -134,6 +135,14 @@ pub(crate) trait Backend: Send + Sync {
         need: Need,
         observer: &dyn LoadObserver,
     ) -> Result<Box<dyn Weights>, Error>;
+
+    /// Reads the model's files to the end, as those of a checkpoint unless told otherwise.
+    ///
+    /// # Errors
+    /// What is wrong with them.
+    fn verify(&self, entry: &Entry) -> Result<Sound, Fault> {
+        entry.verify()
+    }
 }
 
 /// A model's weights in memory. Dropping them frees it, once all engines have been shut down.

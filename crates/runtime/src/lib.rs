@@ -52,6 +52,7 @@ pub use hearth_llm::engine::{
 pub use hearth_llm::pages::{PageStats, PageStore, PageStoreError};
 pub use hearth_llm::sampling::{SamplingParams, derive_seed};
 
+pub use backends::network_model;
 pub use config::{ModelSettings, RuntimeConfig};
 pub use embedding::EmbeddingService;
 pub use engine::{ModelKind, Quantize};

@@ -225,7 +225,8 @@ impl Runtime {
     /// [`Error::NotFound`].
     pub async fn verify(&self, name: &str) -> Result<Result<Sound, Fault>, Error> {
         let entry = self.manager.find(name).await?;
-        blocking("verifying a model", move || Ok(entry.verify())).await
+        let backend = Arc::clone(self.manager.backend(&entry));
+        blocking("verifying a model", move || Ok(backend.verify(&entry))).await
     }
 
     /// Gives a model so many instances, all over the same weights, and answers how many it has then; 0 unloads it.

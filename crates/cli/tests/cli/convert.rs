@@ -22,7 +22,7 @@ fn a_program_becomes_an_onnx_file() {
         .good();
     assert!(said.contains("operator set 18"), "{said}");
     assert!(
-        said.contains("input x: Float [") && said.contains(", 6]"),
+        said.contains("input x: float32 [") && said.contains(", 6]"),
         "{said}"
     );
     // The first field of a model is the version of its format, 8.

@@ -137,10 +137,58 @@ fn a_file_is_shown_by_its_path() {
 }
 
 #[test]
+fn a_network_is_shown_with_what_it_takes_and_what_runs_it() {
+    const PROGRAM: &[u8] = include_bytes!("../../../graph/tests/fixtures/mlp.pt2");
+    let home = Home::new();
+    let card = home.hearth(["show", "example"]).good();
+    for words in ["demonstration", "network", "input            ", "float32 ["] {
+        assert!(card.contains(words), "no {words} in {card}");
+    }
+
+    let folder = home.models().join("mlp");
+    std::fs::create_dir(&folder).unwrap();
+    let file = folder.join("model.pt2");
+    std::fs::write(&file, PROGRAM).unwrap();
+    std::fs::write(folder.join("config.toml"), "engine = \"tract\"").unwrap();
+    let card = home.hearth(["show", "mlp", "--json"]).json();
+    assert_eq!(card["kind"], "network");
+    assert_eq!(card["format"], "pt2");
+    assert_eq!(card["runtime"], "tract");
+    assert_eq!(card["inputs"][0]["name"], "x");
+    assert_eq!(card["inputs"][0]["dtype"], "float32");
+    assert_eq!(card["inputs"][0]["shape"][1], 6);
+    assert_eq!(card["outputs"][0]["shape"][1], 3);
+    assert!(card["operators"]["Softmax"].as_u64().unwrap() == 1);
+    assert!(card["parameters"].as_u64().unwrap() > 6 * 3);
+    assert_eq!(card["file"], file.to_str().unwrap());
+    // By the paths of folder and file the same, and of what convert makes of it.
+    let onnx = home.path().join("made.onnx");
+    let onnx = onnx.to_str().unwrap();
+    home.hearth(["convert", file.to_str().unwrap(), onnx])
+        .good();
+    for (path, format) in [
+        (folder.to_str().unwrap(), "pt2"),
+        (file.to_str().unwrap(), "pt2"),
+        (onnx, "onnx"),
+    ] {
+        let shown = home.hearth(["show", path, "--json"]).json();
+        assert_eq!(shown["format"], format);
+        for member in ["inputs", "outputs", "operators", "parameters"] {
+            assert_eq!(shown[member], card[member], "{path}");
+        }
+    }
+
+    home.hearth(["show", "mlp", "--template"])
+        .failed(1, &["no chat template"]);
+    std::fs::write(&file, &PROGRAM[..PROGRAM.len() / 2]).unwrap();
+    home.hearth(["show", "mlp"]).failed(1, &["model.pt2"]);
+}
+
+#[test]
 fn wrong_names_and_paths_say_what_there_is() {
     let home = Home::new();
     home.hearth(["show", "nonsense"])
-        .failed(1, &["nonsense", "ember", "GGUF file"]);
+        .failed(1, &["nonsense", "ember", "model's file"]);
     home.hearth(["show", "/no/such/model.gguf"])
         .failed(1, &["/no/such/model.gguf", "ember"]);
     let text = home.path().join("notes.txt");

@@ -144,12 +144,32 @@ impl DataType {
             Int64 | Double | Uint64 => 8,
         }
     }
+
+    /// The name that numpy and PyTorch have for it.
+    pub const fn name(self) -> &'static str {
+        use DataType::*;
+        match self {
+            Float => "float32",
+            Double => "float64",
+            Float16 => "float16",
+            Bfloat16 => "bfloat16",
+            Int8 => "int8",
+            Int16 => "int16",
+            Int32 => "int32",
+            Int64 => "int64",
+            Uint8 => "uint8",
+            Uint16 => "uint16",
+            Uint32 => "uint32",
+            Uint64 => "uint64",
+            Bool => "bool",
+        }
+    }
 }
 
 impl std::fmt::Display for ValueInfo {
-    /// Name, type and shape: `logits: Float [s0, 2]`.
+    /// Name, type and shape: `logits: float32 [s0, 2]`.
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "{}: {:?} [", self.name, self.dtype)?;
+        write!(f, "{}: {} [", self.name, self.dtype.name())?;
         for (i, dim) in self.dims.iter().enumerate() {
             if i > 0 {
                 f.write_str(", ")?;

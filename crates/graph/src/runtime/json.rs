@@ -270,7 +270,7 @@ fn read_bytes(
         .get("dtype")
         .and_then(Value::as_str)
         .ok_or_else(form)?;
-    if dtype != name(input.dtype) || !fits(input, &shape) {
+    if dtype != input.dtype.name() || !fits(input, &shape) {
         return Err(format!(
             "{path}: expected {}, got {dtype} of shape {shape:?}",
             expected(input)
@@ -441,33 +441,14 @@ fn expected(input: &ValueInfo) -> String {
     format!(
         "an array of shape [{}] of {}",
         dims.join(", "),
-        name(input.dtype)
+        input.dtype.name()
     )
 }
 
 fn element(dtype: DataType) -> String {
     match dtype {
         DataType::Bool => "a boolean, true or false".to_owned(),
-        _ => format!("a number of type {}", name(dtype)),
-    }
-}
-
-/// The type's name as numpy has it.
-fn name(dtype: DataType) -> &'static str {
-    match dtype {
-        DataType::Float => "float32",
-        DataType::Double => "float64",
-        DataType::Float16 => "float16",
-        DataType::Bfloat16 => "bfloat16",
-        DataType::Int8 => "int8",
-        DataType::Int16 => "int16",
-        DataType::Int32 => "int32",
-        DataType::Int64 => "int64",
-        DataType::Uint8 => "uint8",
-        DataType::Uint16 => "uint16",
-        DataType::Uint32 => "uint32",
-        DataType::Uint64 => "uint64",
-        DataType::Bool => "bool",
+        _ => format!("a number of type {}", dtype.name()),
     }
 }
 
@@ -575,7 +556,7 @@ mod tests {
         );
         assert!(
             problem(json!([1, 2])).contains(
-                "expected an object with ids: Int64 [?]; mask: Bool [?], got an array of 2"
+                "expected an object with ids: int64 [?]; mask: bool [?], got an array of 2"
             )
         );
         assert!(

@@ -7,6 +7,7 @@ mod check;
 pub mod find;
 mod json;
 mod onnx_runtime;
+mod summary;
 mod tensor;
 mod tract;
 
@@ -15,6 +16,7 @@ use std::sync::Arc;
 
 pub use json::{SampleFormat, Samples};
 pub use onnx_runtime::OnnxRuntime;
+pub use summary::{Summary, summarize};
 pub use tensor::{HostTensor, stack, unstack};
 use tract::TractNetwork;
 
@@ -135,39 +137,22 @@ impl Engines {
     }
 }
 
-/// Whether the first dimension of all inputs and outputs counts samples.
+/// Whether samples can run as one: the first dimension of every input and output is the same symbol, which is nowhere else.
 ///
-/// That of the outputs is one symbol, which is nowhere else, and that of the inputs is the same. An input that is only
-/// broadcast against others, as a mask is, may have a symbol of its own there; then its other dimensions are another input's.
+/// An input with a symbol of its own there may be one thing for all samples, such as the rows of a table that they look
+/// into, and an output without the symbol may be computed from all of them; put together they would be other networks.
 pub fn is_batched(inputs: &[ValueInfo], outputs: &[ValueInfo]) -> bool {
     use crate::onnx::Dim;
 
-    fn parts(value: &ValueInfo) -> Option<(&str, &[Dim])> {
-        match value.dims.split_first()? {
-            (Dim::Symbol(name), rest) => Some((name, rest)),
-            _ => None,
-        }
-    }
-    let all = |values: &'_ [ValueInfo]| values.iter().all(|value| parts(value).is_some());
-    let Some((batch, _)) = outputs.first().and_then(parts) else {
+    let Some(Dim::Symbol(batch)) = inputs.first().and_then(|input| input.dims.first()) else {
         return false;
     };
-    if !all(inputs) || !all(outputs) {
-        return false;
-    }
-    let counts = |value: &&ValueInfo| parts(value).is_some_and(|(name, _)| name == batch);
-    let elsewhere = |value: &ValueInfo| {
-        let rest = value.dims.get(1..).unwrap_or_default();
-        rest.iter()
-            .any(|dim| matches!(dim, Dim::Symbol(name) if name == batch))
+    let is_batch = |dim: &Dim| matches!(dim, Dim::Symbol(name) if name == batch);
+    let counts = |value: &ValueInfo| match value.dims.split_first() {
+        Some((first, rest)) => is_batch(first) && !rest.iter().any(is_batch),
+        None => false,
     };
-    let counting: Vec<&ValueInfo> = inputs.iter().filter(counts).collect();
-    let like_one = |value: &ValueInfo| counting.iter().any(|one| one.dims[1..] == value.dims[1..]);
-    let others = inputs.iter().filter(|value| !counts(value));
-    !counting.is_empty()
-        && outputs.iter().filter(counts).count() == outputs.len()
-        && !inputs.iter().chain(outputs).any(elsewhere)
-        && others.into_iter().all(like_one)
+    !outputs.is_empty() && inputs.iter().chain(outputs).all(counts)
 }
 
 /// Checks tensors against what a network takes.
@@ -194,9 +179,9 @@ fn check_inputs(takes: &[ValueInfo], given: &[HostTensor]) -> Result<()> {
         };
         if input.dtype != tensor.dtype() {
             return wrong(format!(
-                "elements of type {:?} were expected, these are {:?}",
-                input.dtype,
-                tensor.dtype()
+                "elements of type {} were expected, these are {}",
+                input.dtype.name(),
+                tensor.dtype().name()
             ));
         }
         let expected = || {
@@ -259,15 +244,21 @@ mod tests {
         let out = |dims: &[Dim]| [input("out", dims)];
         let logits = out(&[b.clone(), two.clone()]);
         assert!(is_batched(&[ids()], &logits));
-        // A mask with a name of its own for what it is broadcast along.
-        assert!(is_batched(
-            &[ids(), input("mask", &[m.clone(), l.clone()])],
-            &logits
-        ));
-        assert!(!is_batched(
-            &[ids(), input("table", &[m.clone(), two.clone()])],
-            &logits
-        ));
+        let mask = input("mask", &[b.clone(), l.clone()]);
+        assert!(is_batched(&[ids(), mask], &logits));
+        // The rows of a table that all look into, or whatever else has a size of its own.
+        for (first, second) in [(&m, &l), (&m, &two), (&two, &l)] {
+            let other = input("other", &[first.clone(), second.clone()]);
+            assert!(!is_batched(&[ids(), other], &logits));
+        }
+        // Something of all samples together.
+        let of_all = [input("out", &[b.clone(), two.clone()]), input("mean", &[])];
+        assert!(!is_batched(&[ids()], &of_all));
+        let rows = [
+            input("out", &[b.clone(), two.clone()]),
+            input("rows", std::slice::from_ref(&m)),
+        ];
+        assert!(!is_batched(&[ids()], &rows));
         assert!(!is_batched(
             &[input("x", &[two.clone(), b.clone()])],
             &logits
@@ -275,7 +266,7 @@ mod tests {
         assert!(!is_batched(&[ids()], &out(&[two.clone(), b.clone()])));
         // Each row with each other one.
         assert!(!is_batched(&[ids()], &out(&[b.clone(), b.clone()])));
-        assert!(!is_batched(&[ids()], &out(&[m.clone()])));
+        assert!(!is_batched(&[ids()], &out(std::slice::from_ref(&m))));
         assert!(!is_batched(&[ids()], &[]));
     }
 
@@ -301,7 +292,7 @@ mod tests {
         let ids = HostTensor::zeros(DataType::Int64, &[3, 2]).unwrap();
         assert_eq!(
             problem(&[ids, floats(&[3, 9])]),
-            "input \"x\": elements of type Float were expected, these are Int64"
+            "input \"x\": elements of type float32 were expected, these are int64"
         );
     }
 }

@@ -20,7 +20,9 @@ use hearth_formats::Checkpoint;
 use built_in::BUILT_IN;
 use describe::Stamp;
 
-pub use network::{NetworkConfig, NetworkEngine, NetworkFile};
+pub use network::{
+    NetworkConfig, NetworkEngine, NetworkFile, config as network_config, file as network_file,
+};
 pub use remove::{Removable, RemoveError};
 pub use verify::{Fault, Sound};
 

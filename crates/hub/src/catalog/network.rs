@@ -96,8 +96,21 @@ pub enum NetworkFile {
     Onnx(Bytes),
 }
 
+impl NetworkFile {
+    /// Opens the file of a network. An ONNX file is not looked into.
+    ///
+    /// # Errors
+    /// It can't be read, or is no sound archive.
+    pub fn open(path: &Path) -> hearth_formats::Result<NetworkFile> {
+        match path.extension().is_some_and(|e| e == "pt2") {
+            true => Ok(NetworkFile::Pt2(Pt2Archive::open(path)?.into())),
+            false => Ok(NetworkFile::Onnx(hearth_formats::map_file(path)?)),
+        }
+    }
+}
+
 /// The file of the network at `path`, itself one or a folder with one; `None` where it is something else.
-pub(super) fn file(path: &Path) -> Option<PathBuf> {
+pub fn file(path: &Path) -> Option<PathBuf> {
     let is_network = |path: &Path| path.extension().is_some_and(|e| e == "pt2" || e == "onnx");
     if is_network(path) && path.is_file() {
         return Some(path.to_owned());
@@ -110,7 +123,7 @@ pub(super) fn file(path: &Path) -> Option<PathBuf> {
 ///
 /// # Errors
 /// A sentence: which file is wrong, and what.
-pub(super) fn config(file: &Path) -> Result<NetworkConfig, String> {
+pub fn config(file: &Path) -> Result<NetworkConfig, String> {
     let Some(path) = file.parent().map(|folder| folder.join(CONFIG)) else {
         return Ok(NetworkConfig::default());
     };
@@ -156,10 +169,7 @@ impl Entry {
                 return model.ok_or_else(no_network)?.open_network();
             }
         };
-        if path.extension().is_some_and(|e| e == "pt2") {
-            return Ok(NetworkFile::Pt2(Pt2Archive::open(&path)?.into()));
-        }
-        Ok(NetworkFile::Onnx(hearth_formats::map_file(&path)?))
+        NetworkFile::open(&path)
     }
 
     /// How the network is run.

@@ -13,7 +13,7 @@ use super::Entry;
 /// What was found sound.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Sound {
-    /// Tensors, all of whose values are numbers.
+    /// Tensors that are there; of a checkpoint all of their values are numbers.
     pub tensors: usize,
     /// Their bytes.
     pub bytes: u64,
@@ -28,6 +28,9 @@ pub enum Fault {
     /// They are not written as their format says.
     #[error(transparent)]
     Format(#[from] hearth_formats::Error),
+    /// A network is none that could be run.
+    #[error("{0}")]
+    Network(String),
     /// A value is infinite or not a number.
     #[error("tensor '{tensor}' holds values that are not finite numbers")]
     NotFinite {
@@ -64,7 +67,7 @@ pub enum Fault {
 const VALUES: usize = 1 << 16;
 
 impl Entry {
-    /// Reads the model's files to the end: every tensor has to be there and made of finite numbers, and a file with its
+    /// Reads a checkpoint's files to the end: every tensor has to be there and made of finite numbers, and a file with its
     /// SHA-256 beside it, in a file of its name and `.sha256` as `sha256sum` writes it, has to have that. Blocks, for as
     /// long as it takes to read the files.
     ///
@@ -72,16 +75,30 @@ impl Entry {
     /// The first fault.
     pub fn verify(&self) -> Result<Sound, Fault> {
         let checkpoint = self.open()?;
-        let mut hashed_files = 0;
-        for file in checkpoint.files() {
-            hashed_files += usize::from(check_hash(&file)?);
-        }
+        let hashed_files = check_hashes(&checkpoint.files())?;
         Ok(Sound {
             tensors: checkpoint.tensors().len(),
             bytes: check_values(&checkpoint)?,
             hashed_files,
         })
     }
+
+    /// Compares an exported network's file with the SHA-256 beside it, where there is one, and gives the number of files
+    /// that have one. Whether the network is sound is not told here. Blocks.
+    ///
+    /// # Errors
+    /// [`Fault::Hash`], [`Fault::NoHash`], [`Fault::Io`].
+    pub fn verify_hashes(&self) -> Result<usize, Fault> {
+        check_hashes(self.network_path().as_slice())
+    }
+}
+
+fn check_hashes(files: &[PathBuf]) -> Result<usize, Fault> {
+    let mut hashed = 0;
+    for file in files {
+        hashed += usize::from(check_hash(file)?);
+    }
+    Ok(hashed)
 }
 
 /// Checks the values of all tensors; gives their bytes.

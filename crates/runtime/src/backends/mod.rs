@@ -18,6 +18,8 @@ use crate::engine::{Backend, Job, Need};
 use crate::preparation::Preparation;
 use crate::{Error, machine};
 
+pub use network::network_model;
+
 /// What the backends of the text engine share.
 #[derive(Clone)]
 pub(crate) struct Shared {

@@ -3,9 +3,9 @@
 use std::sync::{Arc, OnceLock};
 
 use hearth_graph::lower::lower;
-use hearth_graph::runtime::{Engine as GraphEngine, Engines, find};
+use hearth_graph::runtime::{Engine as GraphEngine, Engines, find, summarize};
 use hearth_hub::Entry;
-use hearth_hub::catalog::{NetworkConfig, NetworkEngine, NetworkFile};
+use hearth_hub::catalog::{Fault, NetworkConfig, NetworkEngine, NetworkFile, Sound};
 use hearth_kernels::Bytes;
 use hearth_llm::{LoadObserver, ModelInfo};
 
@@ -83,13 +83,7 @@ impl Backend for NetworkBackend {
             .entry
             .open_network()
             .map_err(|error| failed(job, &error))?;
-        let model = match file {
-            NetworkFile::Onnx(bytes) => bytes,
-            NetworkFile::Pt2(archive) => {
-                let lowered = lower(&archive).and_then(|model| model.to_bytes());
-                lowered.map_err(|error| refused(job, error))?.into()
-            }
-        };
+        let model = network_model(file).map_err(|error| refused(job, error))?;
         if !observer.loaded(need.read) {
             return Err(Error::Cancelled);
         }
@@ -107,6 +101,29 @@ impl Backend for NetworkBackend {
             engine,
             preparation: self.shared.preparation.clone(),
         }))
+    }
+
+    fn verify(&self, entry: &Entry) -> Result<Sound, Fault> {
+        let hashed_files = entry.verify_hashes()?;
+        entry.network_config().map_err(Fault::Network)?;
+        let summary = network_model(entry.open_network()?).and_then(|model| summarize(&model));
+        let summary = summary.map_err(|error| Fault::Network(error.to_string()))?;
+        Ok(Sound {
+            tensors: summary.tensors,
+            bytes: summary.tensor_bytes,
+            hashed_files,
+        })
+    }
+}
+
+/// The network as an ONNX file, in memory; a program of torch.export is lowered.
+///
+/// # Errors
+/// It has no lowering, or is larger than such a file can be.
+pub fn network_model(file: NetworkFile) -> hearth_graph::Result<Bytes> {
+    match file {
+        NetworkFile::Onnx(bytes) => Ok(bytes),
+        NetworkFile::Pt2(archive) => Ok(lower(&archive)?.to_bytes()?.into()),
     }
 }
 

@@ -138,7 +138,7 @@ impl Manager {
     }
 
     /// Who loads a model.
-    fn backend(&self, entry: &Entry) -> &Arc<dyn Backend> {
+    pub fn backend(&self, entry: &Entry) -> &Arc<dyn Backend> {
         let takes = |backend: &&Arc<dyn Backend>| backend.takes(entry);
         let found = self.backends.iter().find(takes);
         found.unwrap_or_else(|| {

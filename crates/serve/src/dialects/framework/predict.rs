@@ -56,6 +56,8 @@ impl Predict {
         };
         let priority = fields.integer("priority", 0..=10)?.unwrap_or(0);
         let timeout = fields.number("timeout", 0.001..=86_400.0)?.unwrap_or(30.0);
+        // What it says was looked at where the caller was let in.
+        fields.string("token")?;
         let inputs = fields.take("inputs").ok_or_else(|| {
             FieldError::missing("inputs", "an input of the network, or an array of them")
         })?;
@@ -322,6 +324,7 @@ mod tests {
                 "enable_batching",
                 WrongType,
             ),
+            (json!({"inputs": 1, "token": 1}), "token", WrongType),
         ] {
             let error = Predict::read(&mut fields(body.clone())).expect_err(&body.to_string());
             assert_eq!(

@@ -1,5 +1,7 @@
 //! `hearth show`: what a model's files say.
 
+mod network;
+
 use std::collections::BTreeMap;
 use std::io::Write;
 
@@ -13,10 +15,11 @@ use serde::Serialize;
 use crate::models::{Found, Models};
 use crate::units;
 
-/// Show a model's architecture, sizes, quantization, tokenizer and chat template.
+/// Show a model's architecture, sizes, quantization, tokenizer and chat template; of an exported network its inputs,
+/// outputs, operators, and what runs it.
 #[derive(clap::Args)]
 pub struct Args {
-    /// A model's name, GGUF file or Hugging Face folder.
+    /// A model's name, GGUF file, Hugging Face folder, .pt2 or .onnx file.
     #[arg(default_value = crate::models::DEFAULT)]
     model: String,
     /// Print the chat template and nothing else.
@@ -102,10 +105,20 @@ pub fn quantization(checkpoint: &Checkpoint) -> Option<DType> {
     DType::from_ggml_id(id)
 }
 
+/// What is said of a model that is built in.
+const DEMONSTRATION: &str = "yes; a demonstration, small enough to be part of the program";
+
 pub fn run(args: Args) -> Result<()> {
-    let found = args.models.open(&args.model)?;
-    let card = Card::new(found)?;
     let mut out = std::io::stdout().lock();
+    if let Some(found) = args.models.network(&args.model)? {
+        let card = network::Card::new(found)?;
+        return match (args.template, args.json) {
+            (true, _) => Err(anyhow!("an exported network has no chat template")),
+            (_, true) => print_json(&mut out, &card),
+            _ => card.print(&mut out),
+        };
+    }
+    let card = Card::new(args.models.open(&args.model)?)?;
     if args.template {
         let template = card.chat_template.ok_or_else(|| {
             anyhow!(
@@ -114,12 +127,17 @@ pub fn run(args: Args) -> Result<()> {
             )
         })?;
         writeln!(out, "{}", template.trim_end_matches('\n'))?;
+        Ok(())
     } else if args.json {
-        serde_json::to_writer_pretty(&mut out, &card).map_err(std::io::Error::from)?;
-        writeln!(out)?;
+        print_json(&mut out, &card)
     } else {
-        card.print(&mut out)?;
+        card.print(&mut out)
     }
+}
+
+fn print_json(out: &mut impl Write, card: &impl Serialize) -> Result<()> {
+    serde_json::to_writer_pretty(&mut *out, card).map_err(std::io::Error::from)?;
+    writeln!(out)?;
     Ok(())
 }
 
@@ -223,10 +241,7 @@ impl Card {
             line("title", title)?;
         }
         if self.built_in {
-            line(
-                "built in",
-                "yes; a demonstration, small enough to be part of the program",
-            )?;
+            line("built in", DEMONSTRATION)?;
         }
         if let Some(note) = &self.note {
             line("note", note)?;
