@@ -122,7 +122,7 @@ impl Engines {
         match (engine, &self.onnx_runtime) {
             (Engine::Tract, _) => {
                 let threads = &self.tract_threads;
-                let network = TractNetwork::load(&proto, signature, threads, self.threads)?;
+                let network = TractNetwork::load(proto, signature, threads, self.threads)?;
                 Ok(Box::new(network))
             }
             (Engine::OnnxRuntime, Some(runtime)) => {

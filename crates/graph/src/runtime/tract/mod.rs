@@ -1,11 +1,13 @@
 //! Networks run by tract.
 
+mod functions;
+mod operators;
 mod plans;
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::OnceLock;
 
-use tract_onnx::pb::ModelProto;
+use tract_onnx::pb::{GraphProto, ModelProto};
 use tract_onnx::prelude::multithread::{Executor, multithread_tract_scope};
 use tract_onnx::prelude::{DatumType, Framework, IntoTValue, TValue, TVec, Tensor, TractResult};
 
@@ -75,15 +77,37 @@ fn guarded<T>(run: impl FnOnce() -> TractResult<T>) -> Result<T> {
     }
 }
 
+/// Refuses a graph with operators that there are none of.
+fn check_known(graph: &GraphProto, onnx: &tract_onnx::Onnx) -> Result<()> {
+    for node in &graph.node {
+        if !onnx.op_register.0.contains_key(&node.op_type) {
+            let (operator, name) = (&node.op_type, &node.name);
+            return Err(error(format!("no operator {operator} (node {name:?})")));
+        }
+        for attribute in &node.attribute {
+            for inner in attribute.g.iter().chain(&attribute.graphs) {
+                check_known(inner, onnx)?;
+            }
+        }
+    }
+    Ok(())
+}
+
 impl TractNetwork {
     /// Prepares a model to run on `count` threads.
     pub(super) fn load(
-        model: &ModelProto,
+        mut model: ModelProto,
         signature: Signature,
         threads: &Threads,
         count: usize,
     ) -> Result<TractNetwork> {
-        let model = guarded(|| tract_onnx::onnx().model_for_proto_model(model))?;
+        functions::write_out(&mut model);
+        let mut onnx = tract_onnx::onnx();
+        operators::register(&mut onnx.op_register);
+        if let Some(graph) = &model.graph {
+            check_known(graph, &onnx)?;
+        }
+        let model = guarded(|| onnx.model_for_proto_model(&model))?;
         Ok(TractNetwork {
             plans: Plans::new(model, &signature.inputs)?,
             signature,

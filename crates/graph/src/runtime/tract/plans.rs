@@ -1,17 +1,20 @@
-//! How a network is run: by one plan for inputs of all shapes, or by one for each shape.
+//! How a network is run: by one plan for inputs of all shapes, by one for each shape, or by one for values too.
 //!
 //! A plan with symbols for sizes serves all shapes and is made once. Some operators can't be planned so, though, or find
 //! out when they run that they need to know a size; then the network is planned again for each shape that comes, and the
-//! last few plans are kept.
+//! last few plans are kept. Where shapes inside depend on what an input says, as the shape that another is to be brought to,
+//! the small inputs are part of the plan with their values.
 
 use std::collections::{HashMap, VecDeque};
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicU8, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use tract_onnx::prelude::{
-    InferenceFact, InferenceModel, InferenceModelExt, IntoRunnable, TDim, TValue, TVec,
+    InferenceFact, InferenceModel, InferenceModelExt, IntoRunnable, TDim, TValue, TVec, Tensor,
     TypedSimplePlan,
 };
+use tract_onnx::tract_hir::internal::IntoArcTensor;
+use tract_onnx::tract_hir::ops::konst::Const;
 
 use super::{datum_type, guarded};
 use crate::Result;
@@ -20,34 +23,51 @@ use crate::onnx::{Dim, ValueInfo};
 /// Plans that are kept. Each may have the weights in a layout of its own.
 const KEPT: usize = 8;
 
-/// The shape of each input.
-type Shapes = Vec<Vec<usize>>;
+/// Most elements of an input that becomes part of a plan.
+const SMALL: usize = 64;
+
+/// What a plan is for.
+#[derive(Debug, Clone, PartialEq)]
+struct Key {
+    /// The shape of each input.
+    shapes: Vec<Vec<usize>>,
+    /// The values of those that are part of the plan.
+    values: Vec<Option<Arc<Tensor>>>,
+}
 
 type Plan = Arc<TypedSimplePlan>;
+
+/// What has to be known before a plan is made.
+#[derive(Clone, Copy, PartialEq, PartialOrd)]
+enum Known {
+    Nothing,
+    Shapes,
+    Values,
+}
 
 pub(super) struct Plans {
     model: InferenceModel,
     inputs: Vec<ValueInfo>,
     /// For all shapes, where there is one.
     general: Option<Plan>,
-    /// It was seen to fail where a plan for the shape did not.
-    is_general_unfit: AtomicBool,
-    /// By shape, the last used last.
-    special: Mutex<VecDeque<(Shapes, Plan)>>,
+    /// The least [`Known`] that was not seen to fail where more did not.
+    known: AtomicU8,
+    /// By what they are for, the last used last.
+    special: Mutex<VecDeque<(Key, Plan)>>,
 }
 
 impl Plans {
     /// Plans the network.
     ///
     /// # Errors
-    /// It can be planned neither for all shapes nor for small ones.
+    /// It can be planned neither for all shapes nor for small ones, and no input is small enough to be part of a plan.
     pub(super) fn new(model: InferenceModel, inputs: &[ValueInfo]) -> Result<Plans> {
         let general = guarded(|| model.clone().into_optimized()?.into_runnable());
         let mut plans = Plans {
             model,
             inputs: inputs.to_vec(),
             general: None,
-            is_general_unfit: AtomicBool::new(false),
+            known: AtomicU8::new(Known::Nothing as u8),
             special: Mutex::default(),
         };
         match general {
@@ -55,8 +75,15 @@ impl Plans {
             Err(error) => {
                 // What fails for small sizes too is not the fault of the symbols.
                 let small = inputs.iter().map(|input| input.dims.iter().map(small));
-                let small: Shapes = small.map(Iterator::collect).collect();
-                plans.special(small).map_err(|_| error)?;
+                let small = Key {
+                    shapes: small.map(Iterator::collect).collect(),
+                    values: vec![None; inputs.len()],
+                };
+                let may_tell = |input: &ValueInfo| input.dims.len() <= 1;
+                let is_planned = plans.special(small).is_ok();
+                if !is_planned && !inputs.iter().any(may_tell) {
+                    return Err(error);
+                }
             }
         }
         Ok(plans)
@@ -67,33 +94,67 @@ impl Plans {
     /// # Errors
     /// What tract says of it, by the plan for these very shapes.
     pub(super) fn run(&self, inputs: TVec<TValue>) -> Result<TVec<TValue>> {
-        let general = self.general.as_ref();
-        let general = general.filter(|_| !self.is_general_unfit.load(Ordering::Relaxed));
-        if let Some(plan) = general
+        let known = self.known.load(Ordering::Relaxed);
+        if known <= Known::Nothing as u8
+            && let Some(plan) = &self.general
             && let Ok(outputs) = guarded(|| plan.run(inputs.clone()))
         {
             return Ok(outputs);
         }
-        let shapes = inputs.iter().map(|input| input.shape().to_vec()).collect();
-        let plan = self.special(shapes)?;
-        let outputs = guarded(|| plan.run(inputs))?;
-        self.is_general_unfit.store(true, Ordering::Relaxed);
-        Ok(outputs)
+        let shapes: Vec<Vec<usize>> = inputs.iter().map(|input| input.shape().to_vec()).collect();
+        let mut wrong = None;
+        if known <= Known::Shapes as u8 {
+            let values = vec![None; inputs.len()];
+            match self.run_special(
+                Key {
+                    shapes: shapes.clone(),
+                    values,
+                },
+                inputs.clone(),
+            ) {
+                Ok(outputs) => {
+                    self.known.fetch_max(Known::Shapes as u8, Ordering::Relaxed);
+                    return Ok(outputs);
+                }
+                Err(error) => wrong = Some(error),
+            }
+        }
+        let is_small = |input: &TValue| input.rank() <= 1 && input.len() <= SMALL;
+        let value = |input: &TValue| is_small(input).then(|| input.clone().into_arc_tensor());
+        let values: Vec<Option<Arc<Tensor>>> = inputs.iter().map(value).collect();
+        if let Some(error) = wrong.take_if(|_| values.iter().all(Option::is_none)) {
+            return Err(error);
+        }
+        let outputs = self.run_special(Key { shapes, values }, inputs);
+        match (outputs, wrong) {
+            (Ok(outputs), _) => {
+                self.known.fetch_max(Known::Values as u8, Ordering::Relaxed);
+                Ok(outputs)
+            }
+            (Err(_), Some(error)) | (Err(error), None) => Err(error),
+        }
     }
 
-    /// The plan for inputs of these shapes.
-    fn special(&self, shapes: Shapes) -> Result<Plan> {
+    fn run_special(&self, key: Key, mut inputs: TVec<TValue>) -> Result<TVec<TValue>> {
+        let mut is_given = key.values.iter().map(Option::is_none);
+        inputs.retain(|_| is_given.next().unwrap_or(true));
+        let plan = self.special(key)?;
+        guarded(|| plan.run(inputs))
+    }
+
+    /// The plan for inputs of these shapes and values.
+    fn special(&self, key: Key) -> Result<Plan> {
         let dtypes = self.inputs.iter().map(|input| datum_type(input.dtype));
         let dtypes = dtypes.collect::<Result<Vec<_>>>()?;
         // Held while it is made: others of the same shape wait for it, and memory holds one that is in the making.
         let mut kept = self.special.lock().unwrap_or_else(PoisonError::into_inner);
-        let found = kept.iter().position(|(known, _)| *known == shapes);
+        let found = kept.iter().position(|(known, _)| *known == key);
         let plan = match found.and_then(|at| kept.remove(at)) {
             Some((_, plan)) => plan,
             None => guarded(|| {
                 let mut model = self.model.clone();
                 let mut sizes = HashMap::new();
-                for (input, shape) in self.inputs.iter().zip(&shapes) {
+                for (input, shape) in self.inputs.iter().zip(&key.shapes) {
                     for (dim, &size) in input.dims.iter().zip(shape) {
                         if let Dim::Symbol(name) = dim
                             && let Some(symbol) = model.symbols.get(name)
@@ -103,17 +164,40 @@ impl Plans {
                     }
                 }
                 model.set_symbols(&sizes)?;
-                for (i, (dtype, shape)) in dtypes.iter().zip(&shapes).enumerate() {
-                    let shape = shape.iter().copied();
-                    model.set_input_fact(i, InferenceFact::dt_shape(*dtype, shape))?;
+                let outlets = model.input_outlets()?.to_vec();
+                let mut given = Vec::new();
+                let each = dtypes.iter().zip(&key.shapes).zip(&key.values);
+                for (&outlet, ((dtype, shape), value)) in outlets.iter().zip(each) {
+                    match value {
+                        Some(value) => {
+                            let fact = InferenceFact::try_from(value)?;
+                            model.set_outlet_fact(outlet, fact)?;
+                            model.node_mut(outlet.node).op = Box::new(Const::new(value.clone())?);
+                        }
+                        None => {
+                            let shape = shape.iter().copied();
+                            let fact = InferenceFact::dt_shape(*dtype, shape);
+                            model.set_outlet_fact(outlet, fact)?;
+                            given.push(outlet);
+                        }
+                    }
                 }
-                model.into_optimized()?.into_runnable()
+                model.set_input_outlets(&given)?;
+                let optimized = || model.clone().into_optimized()?.into_runnable();
+                // A rule that fails on the network is no reason not to run it without the rules.
+                optimized().or_else(|error| {
+                    let plain = model
+                        .clone()
+                        .into_typed()
+                        .and_then(IntoRunnable::into_runnable);
+                    plain.map_err(|_| error)
+                })
             })?,
         };
         if kept.len() >= KEPT {
             kept.pop_front();
         }
-        kept.push_back((shapes, Arc::clone(&plan)));
+        kept.push_back((key, Arc::clone(&plan)));
         Ok(plan)
     }
 }
