@@ -8,7 +8,7 @@ use serde::Deserialize;
 
 /// A number may differ by this part of itself and of its tensor's root mean square: next to large numbers, those close to
 /// zero are as exact as the large ones.
-const TOLERANCE: f64 = 1e-4;
+pub const TOLERANCE: f64 = 1e-4;
 
 #[derive(Deserialize)]
 pub struct Golden {

@@ -1,0 +1,50 @@
+//! Runs an exported program on both engines and tells how far they are from what PyTorch answered.
+//!
+//! `golden PROGRAM.pt2 GOLDEN.json MODEL.onnx`: writes the ONNX model, and prints a line of JSON for each engine, with `off`, the
+//! largest difference as part of a number and its tensor's root mean square, or `error`. The table in `docs/models.md` is made
+//! of such lines, by `oracle/graph_matrix.py`.
+
+#[path = "../tests/golden_format/mod.rs"]
+mod golden_format;
+
+use std::error::Error;
+use std::path::PathBuf;
+
+use golden_format::{Golden, TOLERANCE};
+use hearth_formats::pt2::Pt2Archive;
+use hearth_graph::lower::lower;
+use hearth_graph::runtime::{Engine, Engines, find};
+use serde_json::json;
+
+fn main() -> Result<(), Box<dyn Error>> {
+    let args: Vec<PathBuf> = std::env::args_os().skip(1).map(PathBuf::from).collect();
+    let [program, golden, onnx] = args.as_slice() else {
+        return Err("golden PROGRAM.pt2 GOLDEN.json MODEL.onnx".into());
+    };
+    let golden = Golden::read(golden);
+    let model = lower(&Pt2Archive::open(program)?)?.to_bytes()?;
+    std::fs::write(onnx, &model)?;
+    let (engines, _) = Engines::with_libraries(find::candidates(), 1);
+    let mut all = vec![Engine::Tract];
+    all.extend(engines.onnx_runtime().map(|_| Engine::OnnxRuntime));
+    for engine in all {
+        let off = || -> Result<f64, Box<dyn Error>> {
+            let network = engines.load(&model, engine)?;
+            let mut off: f64 = 0.0;
+            for case in &golden.cases {
+                off = off.max(case.compare(&network.run(&case.inputs())?)?);
+            }
+            Ok(off * TOLERANCE)
+        };
+        let name = engine.to_string();
+        let line = match off() {
+            Ok(off) if off.is_finite() => json!({"engine": name, "off": off}),
+            Ok(_) => {
+                json!({"engine": name, "error": "numbers where there are none, or none where there are"})
+            }
+            Err(error) => json!({"engine": name, "error": error.to_string()}),
+        };
+        println!("{line}");
+    }
+    Ok(())
+}
