@@ -7,7 +7,7 @@ mod plans;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::OnceLock;
 
-use tract_onnx::pb::{GraphProto, ModelProto};
+use tract_onnx::pb::{GraphProto, ModelProto, TensorProto};
 use tract_onnx::prelude::multithread::{Executor, multithread_tract_scope};
 use tract_onnx::prelude::{DatumType, Framework, IntoTValue, TValue, TVec, Tensor, TractResult};
 
@@ -15,7 +15,7 @@ use super::check::Signature;
 use super::{Engine, HostTensor, Network, check_inputs};
 use crate::onnx::{DataType, ValueInfo};
 use crate::{Error, Result};
-use plans::Plans;
+use plans::{Facts, Plans};
 
 /// The threads that products run on, started when the first network needs them.
 #[derive(Debug, Default)]
@@ -77,6 +77,14 @@ fn guarded<T>(run: impl FnOnce() -> TractResult<T>) -> Result<T> {
     }
 }
 
+fn facts(graph: &GraphProto) -> Facts {
+    let bytes = |weight: &TensorProto| weight.raw_data.len() + 4 * weight.float_data.len();
+    Facts {
+        has_convolutions: graph.node.iter().any(|node| node.op_type == "Conv"),
+        weight_bytes: graph.initializer.iter().map(bytes).sum(),
+    }
+}
+
 /// Refuses a graph with operators that there are none of.
 fn check_known(graph: &GraphProto, onnx: &tract_onnx::Onnx) -> Result<()> {
     for node in &graph.node {
@@ -107,9 +115,10 @@ impl TractNetwork {
         if let Some(graph) = &model.graph {
             check_known(graph, &onnx)?;
         }
+        let facts = model.graph.as_ref().map(facts).unwrap_or_default();
         let model = guarded(|| onnx.model_for_proto_model(&model))?;
         Ok(TractNetwork {
-            plans: Plans::new(model, &signature.inputs)?,
+            plans: Plans::new(model, &signature.inputs, facts)?,
             signature,
             executor: threads.executor(count)?,
         })

@@ -2,7 +2,8 @@
 //!
 //! A plan with symbols for sizes serves all shapes and is made once. Some operators can't be planned so, though, or find
 //! out when they run that they need to know a size; then the network is planned again for each shape that comes, and the
-//! last few plans are kept. Where shapes inside depend on what an input says, as the shape that another is to be brought to,
+//! last few plans are kept. So it is from the start where convolutions see images of one size and only their number varies:
+//! tract's fast ones need to know it. Where shapes inside depend on what an input says, as the shape that another is to be brought to,
 //! the small inputs are part of the plan with their values.
 
 use std::collections::{HashMap, VecDeque};
@@ -20,8 +21,11 @@ use super::{datum_type, guarded};
 use crate::Result;
 use crate::onnx::{Dim, ValueInfo};
 
-/// Plans that are kept. Each may have the weights in a layout of its own.
-const KEPT: usize = 8;
+/// Plans that are kept at least, and at most.
+const KEPT: (usize, usize) = (2, 8);
+
+/// The memory that plans may have for the weights, which each has in a layout of its own.
+const KEPT_BYTES: usize = 512 << 20;
 
 /// Most elements of an input that becomes part of a plan.
 const SMALL: usize = 64;
@@ -45,6 +49,13 @@ enum Known {
     Values,
 }
 
+/// What is to be known of a network before it is planned.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Facts {
+    pub has_convolutions: bool,
+    pub weight_bytes: usize,
+}
+
 pub(super) struct Plans {
     model: InferenceModel,
     inputs: Vec<ValueInfo>,
@@ -52,6 +63,8 @@ pub(super) struct Plans {
     general: Option<Plan>,
     /// The least [`Known`] that was not seen to fail where more did not.
     known: AtomicU8,
+    /// How many plans are kept.
+    kept: usize,
     /// By what they are for, the last used last.
     special: Mutex<VecDeque<(Key, Plan)>>,
 }
@@ -61,16 +74,20 @@ impl Plans {
     ///
     /// # Errors
     /// It can be planned neither for all shapes nor for small ones, and no input is small enough to be part of a plan.
-    pub(super) fn new(model: InferenceModel, inputs: &[ValueInfo]) -> Result<Plans> {
+    pub(super) fn new(model: InferenceModel, inputs: &[ValueInfo], facts: Facts) -> Result<Plans> {
         let general = guarded(|| model.clone().into_optimized()?.into_runnable());
         let mut plans = Plans {
             model,
             inputs: inputs.to_vec(),
             general: None,
             known: AtomicU8::new(Known::Nothing as u8),
+            kept: (KEPT_BYTES / facts.weight_bytes.max(1)).clamp(KEPT.0, KEPT.1),
             special: Mutex::default(),
         };
         match general {
+            Ok(_) if facts.has_convolutions && is_only_count_open(inputs) => {
+                plans.known = AtomicU8::new(Known::Shapes as u8);
+            }
             Ok(plan) => plans.general = Some(plan),
             Err(error) => {
                 // What fails for small sizes too is not the fault of the symbols.
@@ -194,12 +211,20 @@ impl Plans {
                 })
             })?,
         };
-        if kept.len() >= KEPT {
+        if kept.len() >= self.kept {
             kept.pop_front();
         }
         kept.push_back((key, Arc::clone(&plan)));
         Ok(plan)
     }
+}
+
+/// Whether how many samples there are is all that is not known of the inputs' shapes.
+fn is_only_count_open(inputs: &[ValueInfo]) -> bool {
+    let is_fixed = |dim: &Dim| matches!(dim, Dim::Fixed(_));
+    let mut counts = inputs.iter().filter_map(|input| input.dims.first());
+    let mut rest = inputs.iter().flat_map(|input| input.dims.iter().skip(1));
+    !counts.all(is_fixed) && rest.all(is_fixed)
 }
 
 /// A size that a dimension may have.
