@@ -103,6 +103,11 @@ impl Ticket {
         self.turn = Some(turn);
     }
 
+    /// Gives the request's turn to the next: what is done elsewhere takes nothing of this machine.
+    pub fn pass_turn(&mut self) {
+        self.turn = None;
+    }
+
     /// The room for all bodies together, in bytes.
     pub fn room(&self) -> usize {
         self.door.bytes_limit
@@ -141,6 +146,10 @@ impl Drop for Ticket {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::caller::ClientId;
+    use crate::turns::Turns;
+    use futures_util::FutureExt;
+    use std::net::Ipv4Addr;
 
     #[test]
     fn a_full_house_refuses_and_a_place_given_back_is_taken_again() {
@@ -163,6 +172,19 @@ mod tests {
         let counters = door.counters();
         assert_eq!((counters.active, counters.processed), (0, 3));
         assert!(counters.mean_seconds.is_some_and(|mean| mean >= 0.0));
+    }
+
+    #[tokio::test]
+    async fn a_turn_that_is_passed_is_the_next_ones() {
+        let client = ClientId::of_address(Ipv4Addr::LOCALHOST.into());
+        let (door, turns) = (Admission::new(1, 0), Turns::new(1));
+        let mut ticket = door.enter().expect("there is room");
+        ticket.hold(turns.take(&client).await);
+        let mut next = Box::pin(turns.take(&client));
+        assert!((&mut next).now_or_never().is_none());
+        ticket.pass_turn();
+        assert!(next.now_or_never().is_some());
+        assert_eq!(door.counters().active, 1);
     }
 
     #[test]

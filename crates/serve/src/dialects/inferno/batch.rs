@@ -175,12 +175,14 @@ pub async fn create(
     keys: Keys,
     request: Request,
 ) -> Result<Json<Batch>, ApiError> {
-    let (ticket, fields) = admit(&app, request).await?;
+    let (mut ticket, fields) = admit(&app, request).await?;
     let (model, items) = read(fields)?;
     permit(&app, &caller, &model)?;
     let elsewhere = app.upstream_model(&model);
-    if elsewhere.is_none() {
-        app.runtime.model(&model).await?;
+    match &elsewhere {
+        None => drop(app.runtime.model(&model).await?),
+        // It may wait for long.
+        Some(_) => ticket.pass_turn(),
     }
     let asker = Asker {
         app: &app,
