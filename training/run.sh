@@ -22,10 +22,11 @@ py="$work/venv/bin/python"
 "$py" "$here/embed_eval.py" "$work/ember-embed-hf" --out "$work/ember-embed-eval.md"
 
 "$py" "$here/example_train.py" "$work"
+"$py" "$here/digits_train.py" "$work"
 
 cat <<EOT
 Now make the files that ship, in the repository root:
   cargo run --release -- quantize $work/ember-hf models/ember.gguf --type q8_0
   cargo run --release -- quantize $work/ember-embed-hf models/ember-embed.gguf --type q8_0
-  cp $work/example.pt2 models
+  cp $work/example.pt2 $work/digits.pt2 models
 EOT

@@ -132,7 +132,10 @@ fn an_alias_is_a_name_like_any_other() {
     let reply = server.post("/v1/completions", &body);
     assert_eq!(reply.status, 404);
     let available = reply.json()["error"]["details"]["available_models"].clone();
-    assert_eq!(available, json!([CHAT, EMBED, "example", "gpt-4o"]));
+    assert_eq!(
+        available,
+        json!([CHAT, EMBED, "digits", "example", "gpt-4o"])
+    );
 }
 
 #[test]

@@ -117,6 +117,51 @@ fn the_documents_requests_are_answered() {
 }
 
 #[test]
+fn handwritten_digits_are_read() {
+    // Two of those that training/digits_train.py holds out.
+    const TWO: [[u8; 8]; 8] = [
+        [0, 0, 9, 16, 13, 1, 0, 0],
+        [0, 8, 16, 8, 11, 8, 0, 0],
+        [0, 11, 10, 0, 8, 10, 0, 0],
+        [0, 1, 5, 0, 11, 11, 0, 0],
+        [0, 0, 0, 0, 13, 9, 0, 0],
+        [0, 0, 0, 4, 16, 2, 0, 0],
+        [0, 0, 4, 14, 15, 7, 4, 1],
+        [0, 0, 8, 16, 16, 16, 16, 12],
+    ];
+    const SIX: [[u8; 8]; 8] = [
+        [0, 0, 0, 12, 14, 1, 0, 0],
+        [0, 0, 5, 16, 12, 0, 0, 0],
+        [0, 0, 10, 15, 1, 0, 0, 0],
+        [0, 0, 14, 15, 9, 2, 0, 0],
+        [0, 1, 16, 15, 16, 15, 2, 0],
+        [0, 0, 15, 7, 1, 12, 10, 0],
+        [0, 0, 10, 14, 4, 15, 12, 0],
+        [0, 0, 0, 11, 16, 15, 5, 0],
+    ];
+    let server = start(tempfile::tempdir().expect("a folder"));
+    let both = server.ok("/digits/predict", &json!({"inputs": [TWO, SIX]}));
+    assert_eq!(both["batch_info"]["processed_as_batch"], true);
+    for (scores, digit) in both["result"]
+        .as_array()
+        .expect("two")
+        .iter()
+        .zip([2usize, 6])
+    {
+        let scores = numbers(scores);
+        assert_eq!(scores.len(), 10);
+        assert!((scores.iter().sum::<f64>() - 1.0).abs() < 1e-5);
+        assert!(scores[digit] > 0.99, "{scores:?}");
+    }
+    let one = server.ok("/digits/predict", &json!({"inputs": TWO}));
+    assert_eq!(one["model_info"]["input_type"], "single");
+    assert_close(&one["result"], &both["result"][0]);
+    let short = server.post("/digits/predict", &json!({"inputs": TWO[1..]}));
+    assert_eq!(short.status, 422, "{}", short.body);
+    assert!(short.body.contains("shape [8, 8]"), "{}", short.body);
+}
+
+#[test]
 fn rows_of_any_lengths_and_one_by_one() {
     let server = start(tempfile::tempdir().expect("a folder"));
     let ragged = json!({"inputs": [[1, 2], [3, 2, 1], [4, 5]]});

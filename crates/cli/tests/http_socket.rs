@@ -96,7 +96,7 @@ fn models_are_told_as_they_are_and_as_they_change() {
     client.say(&json!({"type": "subscribe_models", "id": "models_001"}));
     let mut told = Vec::new();
     // All of the built-in ones.
-    for _ in 0..3 {
+    for _ in 0..4 {
         let message = client.hear();
         assert_eq!(
             (&message["type"], &message["id"]),

@@ -38,7 +38,7 @@ fn the_built_in_models_are_there_and_sound() {
     let catalog = Catalog::new(CatalogConfig::default()).unwrap();
     let entries = catalog.entries().unwrap();
     let names: Vec<&str> = entries.iter().map(|e| e.name.as_str()).collect();
-    assert_eq!(names, ["ember", "ember-embed", "example"]);
+    assert_eq!(names, ["ember", "ember-embed", "digits", "example"]);
     for (entry, kind) in entries.iter().zip([Kind::Text, Kind::Embedding]) {
         assert_eq!(entry.kind, kind);
         assert_eq!(entry.location, Location::BuiltIn);
@@ -52,16 +52,12 @@ fn the_built_in_models_are_there_and_sound() {
         assert!(entry.bytes > checkpoint.weight_bytes());
         assert_eq!(catalog.find(&entry.name).unwrap().as_ref(), Some(entry));
     }
-    let example = &entries[2];
-    assert_eq!(example.kind, Kind::Network);
-    assert!(matches!(example.open_network(), Ok(NetworkFile::Pt2(_))));
-    assert!(
-        example
-            .open()
-            .unwrap_err()
-            .to_string()
-            .contains("an exported network")
-    );
+    for network in &entries[2..] {
+        assert_eq!(network.kind, Kind::Network);
+        assert!(matches!(network.open_network(), Ok(NetworkFile::Pt2(_))));
+        let refused = network.open().unwrap_err().to_string();
+        assert!(refused.contains("an exported network"), "{refused}");
+    }
     assert!(entries[0].open_network().is_err());
     assert_eq!(catalog.find("absent").unwrap(), None);
 }
@@ -71,7 +67,7 @@ fn a_folder_is_listed_by_what_is_in_it() {
     let dir = tempfile::tempdir().unwrap();
     let d = dir.path();
     let catalog = catalog(d, &[]).unwrap();
-    assert_eq!(catalog.entries().unwrap().len(), 3);
+    assert_eq!(catalog.entries().unwrap().len(), 4);
     write_model(&d.join("chat.gguf"), &[], "qwen3");
     write_model(
         &d.join("vectors.gguf"),
@@ -98,7 +94,7 @@ fn a_folder_is_listed_by_what_is_in_it() {
     write_model(&d.join("big-00001-of-00002.gguf"), &split, "llama");
     write_model(&d.join("big-00002-of-00002.gguf"), &split, "llama");
     let entries = catalog.entries().unwrap();
-    let list: Vec<(&str, &str)> = entries[3..]
+    let list: Vec<(&str, &str)> = entries[4..]
         .iter()
         .map(|e| {
             let kind = match &e.kind {

@@ -132,7 +132,9 @@ async fn an_unknown_name_is_answered_with_the_known_ones() {
     let runtime = runtime(CatalogConfig::default());
     let expected = Error::NotFound {
         model: "gpt-5".into(),
-        available: vec!["ember".into(), "ember-embed".into(), "example".into()],
+        available: ["ember", "ember-embed", "digits", "example"]
+            .map(String::from)
+            .to_vec(),
     };
     assert_eq!(
         runtime.text("gpt-5", Ask::default()).await.err(),
@@ -444,6 +446,7 @@ async fn aliases_are_listed_and_resolved() {
     let expected = [
         ("ember", None),
         ("ember-embed", None),
+        ("digits", None),
         ("example", None),
         ("gpt-4o", Some("ember")),
         ("text-embedding-3-small", Some("ember-embed")),
@@ -452,7 +455,7 @@ async fn aliases_are_listed_and_resolved() {
     let lease = runtime.text("gpt-4o", Ask::default()).await.expect("ember");
     assert_eq!(lease.model(), "ember");
     assert_eq!(runtime.resolve("gpt-4o"), "ember");
-    assert_eq!(runtime.statuses().await.expect("built in").len(), 3);
+    assert_eq!(runtime.statuses().await.expect("built in").len(), 4);
     assert!(matches!(
         runtime.text("x", Ask::default()).await.err(),
         Some(Error::NotFound { .. })

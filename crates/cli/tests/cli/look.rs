@@ -21,13 +21,17 @@ fn the_built_in_models_are_listed() {
     );
 
     assert!(
-        lines[3].starts_with("example") && lines[3].contains("network"),
+        lines[3].starts_with("digits ") && lines[3].contains("network"),
+        "{table}"
+    );
+    assert!(
+        lines[4].starts_with("example ") && lines[4].contains("network"),
         "{table}"
     );
 
     let rows = home.hearth(["list", "--json"]).json();
     let rows = rows.as_array().unwrap();
-    assert_eq!(rows.len(), 3);
+    assert_eq!(rows.len(), 4);
     assert_eq!(rows[0]["name"], "ember");
     assert_eq!(rows[0]["kind"], "text");
     assert_eq!(rows[0]["built_in"], true);

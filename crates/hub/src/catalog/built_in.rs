@@ -24,13 +24,14 @@ struct Aligned<T: ?Sized>(T);
 static EMBER: &Aligned<[u8]> = &Aligned(*include_bytes!("../../../../models/ember.gguf"));
 static EMBER_EMBED: &Aligned<[u8]> =
     &Aligned(*include_bytes!("../../../../models/ember-embed.gguf"));
+static DIGITS: &Aligned<[u8]> = &Aligned(*include_bytes!("../../../../models/digits.pt2"));
 static EXAMPLE: &Aligned<[u8]> = &Aligned(*include_bytes!("../../../../models/example.pt2"));
 
 /// When the built-in models were made, in seconds of Unix time.
 const CREATED: u64 = 1_795_305_600;
 
 /// All built-in models.
-pub(super) static BUILT_IN: [BuiltIn; 3] = [
+pub(super) static BUILT_IN: [BuiltIn; 4] = [
     BuiltIn {
         name: "ember",
         note: "a very small chat model, for trying things out",
@@ -42,6 +43,12 @@ pub(super) static BUILT_IN: [BuiltIn; 3] = [
         note: "a very small embedding model, for trying things out",
         is_network: false,
         data: EMBER_EMBED,
+    },
+    BuiltIn {
+        name: "digits",
+        note: "a small network that reads handwritten digits of 8x8 pixels",
+        is_network: true,
+        data: DIGITS,
     },
     BuiltIn {
         name: "example",

@@ -1,6 +1,7 @@
 //! An exported network that is loaded.
 
 mod batcher;
+mod warm_up;
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Instant;
@@ -79,7 +80,7 @@ pub struct NetworkService {
 }
 
 impl NetworkService {
-    /// Starts a network that an engine has prepared.
+    /// Starts a network that an engine has prepared, after a first run.
     pub(crate) fn start(
         name: String,
         network: Box<dyn Network>,
@@ -87,6 +88,9 @@ impl NetworkService {
         memory_bytes: u64,
         preparation: Preparation,
     ) -> Result<Self, Error> {
+        if let Err(problem) = warm_up::warm_up(&*network) {
+            tracing::info!(model = name, problem, "not warmed up");
+        }
         let is_batched = is_batched(network.inputs(), network.outputs());
         let batching = Batching {
             is_batched,
