@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# OpenAI's own clients against the server: `run.sh` starts target/release/hearth on a free port with a fresh home and
+# OpenAI's and Triton's own clients against the server: `run.sh` starts target/release/hearth on a free port with a fresh home and
 # stops it again; `run.sh BASE_URL` uses a server that runs. Needs python3 with requirements.txt installed, node and npm.
 set -euo pipefail
 cd "$(dirname "$0")"
@@ -26,4 +26,5 @@ fi
 
 npm ci --silent --no-audit --no-fund
 python3 client.py "$base"
+python3 triton.py "$base"
 node client.mjs "$base"

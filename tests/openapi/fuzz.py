@@ -27,6 +27,13 @@ GENERATING = ["POST /v1/chat/completions", "POST /v1/completions", "POST /v1/emb
 
 PREDICTING = ["POST /predict", "POST /predict/batch", "POST /{model_name}/predict"]
 
+VERSIONED = "/v2/models/{model_name}/versions/{model_version}"
+
+INFERRING = ["POST /v2/models/{model_name}/infer", f"POST {VERSIONED}/infer"]
+
+DESCRIBING = [f"GET {path}{part}" for path in ("/v2/models/{model_name}", VERSIONED)
+              for part in ("", "/ready", "/config", "/stats")]
+
 # What a description has no words for: the check, the status that is right as well, where, and why.
 BESIDES = [
     ("not_a_server_error", 503, GENERATING[:2],
@@ -39,6 +46,12 @@ BESIDES = [
      "has its `stream`, `best_of` is at least `n`, `model` can do it"),
     ("negative_data_rejection", 200, ["POST /v1/batch"],
      "a request of a batch that is wrong fails alone, within the answer"),
+    ("not_a_server_error", 503, INFERRING[:2], "`timeout` may be a microsecond"),
+    ("positive_data_acceptance", 400, INFERRING, "what a network takes is its own matter, and how long the object is the header's"),
+    ("positive_data_acceptance", 400, DESCRIBING, "the model may be one that generates text"),
+    ("positive_data_acceptance", 400, ["POST /v2/repository/models/{model_name}/load",
+                                       "POST /v2/repository/models/{model_name}/unload"],
+     "the model may be one that generates text, or `parameters` has what a load refuses"),
     ("positive_data_acceptance", 400, ["GET /ws"], "it takes a WebSocket's handshake, which is not described"),
     ("positive_data_acceptance", 400, ["POST /auth/logout"], "it takes the token of a session, not a key"),
     ("positive_data_acceptance", 400, ["POST /auth/register"], "the name may be taken"),

@@ -316,6 +316,10 @@ fn every_route_asks_for_what_it_takes() {
         let envelope = match route.family {
             hearth_serve::Family::Framework => ("/error", "Unauthorized"),
             hearth_serve::Family::Voice => ("/error/code", "AUTH_ERROR"),
+            hearth_serve::Family::Kserve => (
+                "/error",
+                "this takes a credential: Authorization: Bearer with a token or an API key, or X-API-Key",
+            ),
             hearth_serve::Family::Tursi | hearth_serve::Family::Inferno => {
                 ("/error/code", "authentication_failed")
             }

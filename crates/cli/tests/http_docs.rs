@@ -34,6 +34,7 @@ fn the_description_is_openapi_and_lists_the_documents_paths() {
         ("get", "/ws"),
         ("get", "/voices/{voice_name}"),
         ("get", "/docs"),
+        ("post", "/v2/models/{model_name}/infer"),
     ] {
         assert!(
             document["paths"][path][method].is_object(),
@@ -106,6 +107,12 @@ fn examples_run_as_shown() {
         };
         let path = path
             .replace("{model_name}/predict", "example/predict")
+            .replace("/v2/models/{model_name}", "/v2/models/example")
+            .replace(
+                "/v2/repository/models/{model_name}",
+                "/v2/repository/models/example",
+            )
+            .replace("{model_version}", "1")
             .replace("{model_name}", CHAT)
             .replace("{model_id}", CHAT);
         let reply = server.post(&path, example);

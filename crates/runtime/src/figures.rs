@@ -1,17 +1,22 @@
 //! What an engine says about itself.
 
+use std::collections::BTreeMap;
+use std::time::Duration;
+
 use hearth_llm::embedder::EmbedderStats;
 use hearth_llm::engine::EngineStats;
 use serde::Serialize;
 
 /// Counters of an engine since it was started.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[serde(untagged)]
 pub enum Figures {
     /// Of a text model's.
     Text(EngineFigures),
     /// Of an embedding model's.
     Embedding(EmbedderFigures),
+    /// Of an exported network's.
+    Network(NetworkFigures),
 }
 
 impl Figures {
@@ -45,6 +50,7 @@ impl Figures {
                 batches: a.batches + b.batches,
                 cancelled: a.cancelled + b.cancelled,
             }),
+            (Self::Network(a), Self::Network(b)) => Self::Network(a.plus(b)),
             (first, _) => first,
         }
     }
@@ -104,6 +110,82 @@ pub struct EmbedderFigures {
     pub batches: u64,
     /// Requests whose clients went away.
     pub cancelled: u64,
+}
+
+/// Counters of an exported network's instance.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+pub struct NetworkFigures {
+    /// Requests, or pieces of large ones, that wait.
+    pub waiting_requests: usize,
+    /// Inputs that ran.
+    pub inputs: u64,
+    /// Runs of the network.
+    pub batches: u64,
+    /// Requests, or pieces of large ones, that have waited.
+    #[serde(skip)]
+    pub queued: u64,
+    /// The time that they waited until a run took them.
+    #[serde(skip)]
+    pub queue_time: Duration,
+    /// The runs, by how many inputs they had.
+    #[serde(skip)]
+    pub sizes: BTreeMap<usize, RunFigures>,
+}
+
+/// Runs with so many inputs.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct RunFigures {
+    /// How many there were.
+    pub count: u64,
+    /// The time in which inputs were put together.
+    pub join_time: Duration,
+    /// The time that the engine took.
+    pub run_time: Duration,
+    /// The time in which outputs were taken apart.
+    pub split_time: Duration,
+}
+
+impl NetworkFigures {
+    /// A run takes `count` that have waited so long together.
+    pub(crate) fn began(&mut self, count: usize, waited: Duration) {
+        self.queued += count as u64;
+        self.queue_time += waited;
+    }
+
+    /// A run with so many inputs took these times to join, run and split.
+    pub(crate) fn ran(&mut self, inputs: usize, [join, run, split]: [Duration; 3]) {
+        self.inputs += inputs as u64;
+        self.batches += 1;
+        let runs = RunFigures {
+            count: 1,
+            join_time: join,
+            run_time: run,
+            split_time: split,
+        };
+        self.sizes.entry(inputs).or_default().add(runs);
+    }
+
+    fn plus(mut self, other: Self) -> Self {
+        self.waiting_requests += other.waiting_requests;
+        self.inputs += other.inputs;
+        self.batches += other.batches;
+        self.queued += other.queued;
+        self.queue_time += other.queue_time;
+        for (size, runs) in other.sizes {
+            self.sizes.entry(size).or_default().add(runs);
+        }
+        self
+    }
+}
+
+impl RunFigures {
+    /// Adds other runs.
+    pub fn add(&mut self, other: Self) {
+        self.count += other.count;
+        self.join_time += other.join_time;
+        self.run_time += other.run_time;
+        self.split_time += other.split_time;
+    }
 }
 
 impl From<EngineStats> for Figures {

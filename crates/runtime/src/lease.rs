@@ -7,7 +7,10 @@ use std::time::Instant;
 use hearth_llm::engine::{self as engine, FinishReason, GenerateRequest, Timings, Usage};
 
 use crate::manager::{Hold, Mark};
-use crate::{EmbeddingService, Error, NetworkService, PredictRequest, Prediction, TextService};
+use crate::{
+    EmbeddingService, Error, HostTensor, InferRequest, NetworkService, PredictRequest, Prediction,
+    TextService,
+};
 
 /// A request's hold on a model, which stays loaded until the lease, its clones and all that was made from them are
 /// gone. All of them together are one request, counted as such when the last goes.
@@ -103,13 +106,27 @@ impl Lease<NetworkService> {
     /// [`Error::InvalidInput`] for inputs that are not what the network takes, [`Error::Deadline`],
     /// [`Error::ShuttingDown`]; what its engine fails at.
     pub async fn predict(&self, request: PredictRequest) -> Result<Prediction, Error> {
+        self.counted(self.service.predict(request)).await
+    }
+
+    /// Runs the network on tensors; one for each output comes back, in the outputs' order. Dropping the future cancels what
+    /// has not begun.
+    ///
+    /// # Errors
+    /// As of [`Self::predict`].
+    pub async fn infer(&self, request: InferRequest) -> Result<Vec<HostTensor>, Error> {
+        self.counted(self.service.infer(request)).await
+    }
+
+    /// Does the work of the request, and marks how it ended.
+    async fn counted<T>(&self, work: impl Future<Output = Result<T, Error>>) -> Result<T, Error> {
         let pending = Pending(Some(&self.hold));
-        let prediction = self.service.predict(request).await;
+        let done = work.await;
         pending.settle();
-        match prediction {
-            Ok(prediction) => {
+        match done {
+            Ok(done) => {
                 self.hold.mark(Mark::Answered);
-                Ok(prediction)
+                Ok(done)
             }
             Err(error) => Err(self.hold.failed(error)),
         }

@@ -43,6 +43,8 @@ mod strategy;
 mod tests;
 mod text;
 
+pub use hearth_graph::onnx::{DataType, Dim, ValueInfo};
+pub use hearth_graph::runtime::{Elements, FlatJson, HostTensor};
 pub use hearth_hub::catalog::{Fault, Sound};
 pub use hearth_llm::ModelInfo;
 pub use hearth_llm::engine::{
@@ -58,13 +60,13 @@ pub use embedding::EmbeddingService;
 pub use engine::{ModelKind, Quantize};
 pub use error::Error;
 pub use events::{Change, EventStream, ModelEvent, ModelState, Reason};
-pub use figures::{EmbedderFigures, EngineFigures, Figures};
+pub use figures::{EmbedderFigures, EngineFigures, Figures, NetworkFigures, RunFigures};
 pub use histogram::Histogram;
 pub use keep_alive::{KeepAlive, KeepAliveError};
 pub use lease::{Event, Generation, Lease};
 pub use manager::{Ask, InstanceStatus, LoadRequest, LoadedModel, ModelStatus, RuntimeStats};
 pub use meter::ModelMetrics;
-pub use network::{NetworkService, PredictRequest, Prediction};
+pub use network::{InferRequest, Inputs, NetworkService, PredictRequest, Prediction};
 pub use progress::{LoadProgress, LoadState, Loading};
 pub use runtime::{ModelEntry, ModelFormat, Runtime};
 pub use series::{LONGEST_WINDOW, Sample, Series};

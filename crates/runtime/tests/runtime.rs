@@ -299,7 +299,7 @@ async fn a_cache_is_made_smaller_where_only_that_fits() {
     let small = Runtime::new(catalog, config);
     assert_eq!(generate(&small, Ask::default()).await, 8);
     assert!(small.stats().memory_used <= taken / 2);
-    let blocks = |runtime: &Runtime| match runtime.loaded()[0].figures {
+    let blocks = |runtime: &Runtime| match &runtime.loaded()[0].figures {
         Some(Figures::Text(figures)) => figures.cache_blocks_total,
         other => panic!("{other:?}"),
     };

@@ -1,4 +1,4 @@
-//! From an HTTP request to a ticket and the members of its JSON body.
+//! From an HTTP request to a ticket and its body, or the members of a JSON one.
 
 use std::time::Duration;
 
@@ -11,6 +11,7 @@ use serde_json::Value;
 use crate::admission::Ticket;
 use crate::audit::Note;
 use crate::caller::Caller;
+use crate::encoding;
 use crate::fields::{Fields, describe};
 use crate::state::App;
 
@@ -53,6 +54,9 @@ pub enum Refusal {
     /// The connection failed within the body.
     #[error("the body could not be read: {0}")]
     Broken(String),
+    /// The body is compressed in a way that is not known, or not as it says.
+    #[error("the body's encoding: {0}")]
+    Encoding(String),
     /// The body is not JSON.
     #[error("the body is not JSON: {0}")]
     Malformed(String),
@@ -81,7 +85,7 @@ pub fn enter(app: &App) -> Result<Ticket, Refusal> {
 pub async fn admit(app: &App, request: Request) -> Result<(Ticket, Fields), Refusal> {
     let note = request.extensions().get::<Note>().cloned();
     let client = request.extensions().get::<Caller>().map(Caller::client);
-    let (mut ticket, bytes) = admit_bytes(app, request).await?;
+    let (mut ticket, bytes) = receive(app, request).await?;
     let fields = parse(bytes).await?;
     if let Some(note) = note.filter(|_| app.settings().audit_prompts) {
         note.prompt(&fields);
@@ -92,12 +96,25 @@ pub async fn admit(app: &App, request: Request) -> Result<(Ticket, Fields), Refu
     Ok((ticket, fields))
 }
 
+/// Admits a request for inference, then reads its body, which is not JSON alone.
+///
+/// # Errors
+/// As [`admit`].
+pub async fn admit_bytes(app: &App, request: Request) -> Result<(Ticket, Bytes), Refusal> {
+    let client = request.extensions().get::<Caller>().map(Caller::client);
+    let (mut ticket, bytes) = receive(app, request).await?;
+    if let Some(client) = client {
+        ticket.hold(app.turns.take(&client).await);
+    }
+    Ok((ticket, bytes))
+}
+
 /// [`admit`] for a request whose body may be left out, which is an object without members.
 ///
 /// # Errors
 /// As [`admit`].
 pub async fn admit_optional(app: &App, request: Request) -> Result<(Ticket, Fields), Refusal> {
-    let (ticket, bytes) = admit_bytes(app, request).await?;
+    let (ticket, bytes) = receive(app, request).await?;
     // `null` is how clients that always send a body leave it out.
     match bytes.is_empty() || bytes.trim_ascii() == b"null" {
         true => Ok((ticket, Fields::default())),
@@ -105,15 +122,20 @@ pub async fn admit_optional(app: &App, request: Request) -> Result<(Ticket, Fiel
     }
 }
 
-async fn admit_bytes(app: &App, request: Request) -> Result<(Ticket, Bytes), Refusal> {
+/// Admits a request and reads its body, which may be compressed.
+async fn receive(app: &App, request: Request) -> Result<(Ticket, Bytes), Refusal> {
     let mut ticket = enter(app)?;
     let settings = app.settings();
     let (limit, patience) = (settings.body_limit.length(), settings.body_timeout);
+    let encodings = encoding::of_request(request.headers())?;
     let reading = read_body(request, limit, &mut ticket);
     let bytes = tokio::time::timeout(patience, reading)
         .await
         .map_err(|_elapsed| Refusal::TooSlow { limit: patience })??;
-    Ok((ticket, bytes))
+    match encodings.is_empty() {
+        true => Ok((ticket, bytes)),
+        false => encoding::decode(encodings, bytes, limit, ticket).await,
+    }
 }
 
 /// Reads the body of a request that runs no model as a JSON object of at most `limit` bytes.
@@ -189,22 +211,47 @@ pub async fn read_body(
 
 /// Parses a body; a long one on a blocking thread, so that it holds up nobody else.
 async fn parse(bytes: Bytes) -> Result<Fields, Refusal> {
+    parse_with(bytes, |bytes| parse_object(bytes)).await
+}
+
+/// [`parse`] by other means than [`Fields`].
+pub async fn parse_with<T, E>(
+    bytes: Bytes,
+    read: impl FnOnce(&Bytes) -> Result<T, E> + Send + 'static,
+) -> Result<T, E>
+where
+    T: Send + 'static,
+    E: From<Refusal> + Send + 'static,
+{
     /// Longest body that is parsed at once, in bytes.
     const SHORT: usize = 64 << 10;
     if bytes.len() <= SHORT {
-        return parse_object(&bytes);
+        return read(&bytes);
     }
-    let parsed = tokio::task::spawn_blocking(move || parse_object(&bytes)).await;
-    parsed.unwrap_or_else(|error| Err(Refusal::Broken(error.to_string())))
+    let parsed = tokio::task::spawn_blocking(move || read(&bytes)).await;
+    parsed.unwrap_or_else(|error| Err(Refusal::Broken(error.to_string()).into()))
 }
 
-fn parse_object(bytes: &[u8]) -> Result<Fields, Refusal> {
+/// Refuses a JSON text with more values than any request needs.
+///
+/// # Errors
+/// [`Refusal::TooManyValues`].
+pub fn check_values(bytes: &[u8]) -> Result<(), Refusal> {
     /// More than any prompt of token ids needs. A value takes many times the memory of its text, so the
     /// body's length alone would not bound it.
     const MOST_VALUES: usize = 4 << 20;
-    if separators(bytes) > MOST_VALUES {
-        return Err(Refusal::TooManyValues { limit: MOST_VALUES });
+    match separators(bytes) > MOST_VALUES {
+        true => Err(Refusal::TooManyValues { limit: MOST_VALUES }),
+        false => Ok(()),
     }
+}
+
+/// Reads a JSON object.
+///
+/// # Errors
+/// [`Refusal::TooManyValues`], [`Refusal::Malformed`], [`Refusal::NotAnObject`].
+pub fn parse_object(bytes: &[u8]) -> Result<Fields, Refusal> {
+    check_values(bytes)?;
     match serde_json::from_slice(bytes) {
         Ok(Value::Object(object)) => Ok(Fields::new(object)),
         Ok(other) => Err(Refusal::NotAnObject(describe(&other))),

@@ -9,7 +9,7 @@ use axum::http::HeaderValue;
 use axum::http::header::WWW_AUTHENTICATE;
 use axum::response::{IntoResponse, Response};
 
-use crate::dialects::{framework, inferno, tursi, voice};
+use crate::dialects::{framework, inferno, kserve, tursi, voice};
 use crate::problem::{Kind, Problem};
 
 /// A family of endpoints that share an error envelope.
@@ -23,10 +23,12 @@ pub enum Family {
     Tursi,
     /// The OpenAI-compatible API below `/v1`.
     Inferno,
+    /// The Open Inference Protocol below `/v2`.
+    Kserve,
 }
 
 /// Path prefixes and their owners, matched by whole segments; the first that fits decides.
-const OWNERS: [(&str, Family); 11] = [
+const OWNERS: [(&str, Family); 12] = [
     ("/api/v1", Family::Tursi),
     ("/v1", Family::Inferno),
     ("/metrics/server", Family::Framework),
@@ -38,6 +40,7 @@ const OWNERS: [(&str, Family); 11] = [
     ("/voices", Family::Voice),
     ("/audio/files", Family::Voice),
     ("/status", Family::Voice),
+    ("/v2", Family::Kserve),
 ];
 
 /// The failures that the server itself answers, before or around any handler.
@@ -131,6 +134,7 @@ impl Family {
             Self::Voice => voice::error::ApiError::from(problem).into_response(),
             Self::Tursi => tursi::error::ApiError::from(problem).into_response(),
             Self::Inferno => inferno::error::ApiError::from(problem).into_response(),
+            Self::Kserve => kserve::error::ApiError::from(problem).into_response(),
         }
     }
 }
@@ -238,6 +242,13 @@ mod tests {
                 json!("permission_denied"),
             ),
             (
+                Of::Kserve,
+                overloaded,
+                503,
+                "/error",
+                json!("what happened"),
+            ),
+            (
                 Of::Inferno,
                 limited,
                 429,
@@ -269,6 +280,8 @@ mod tests {
             ("/v12/x", Family::Framework),
             ("/api/v1/no/such", Family::Tursi),
             ("/api/v2", Family::Framework),
+            ("/v2", Family::Kserve),
+            ("/v2/models/m/infer", Family::Kserve),
             ("/voices/no/such", Family::Voice),
             ("/chat", Family::Voice),
             ("/chatter", Family::Framework),

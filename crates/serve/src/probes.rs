@@ -23,12 +23,16 @@ pub async fn live() -> Json<Value> {
     responses((status = 200, description = "Requests are taken", body = Object), Errors)
 )]
 pub async fn ready(State(app): State<App>) -> (StatusCode, Json<Value>) {
-    let engines_run = app.runtime.loaded().iter().all(|engine| engine.running);
-    match !app.is_stopping() && engines_run {
+    match is_ready(&app) {
         true => (StatusCode::OK, Json(json!({"status": "ready"}))),
         false => (
             StatusCode::SERVICE_UNAVAILABLE,
             Json(json!({"status": "not_ready"})),
         ),
     }
+}
+
+/// Whether the server takes requests.
+pub fn is_ready(app: &App) -> bool {
+    !app.is_stopping() && app.runtime.loaded().iter().all(|engine| engine.running)
 }

@@ -244,6 +244,7 @@ impl From<Refusal> for Problem {
             Refusal::TooManyValues { .. } => Self::new(Kind::TooLarge, message),
             Refusal::TooSlow { .. }
             | Refusal::Broken(_)
+            | Refusal::Encoding(_)
             | Refusal::Malformed(_)
             | Refusal::NotAnObject(_) => Self::new(Kind::Malformed, message),
         }

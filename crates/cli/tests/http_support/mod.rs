@@ -357,8 +357,17 @@ impl Answer {
         rest
     }
 
-    /// Reads the rest.
-    pub fn finish(mut self) -> Reply {
+    /// Reads the rest, a text.
+    pub fn finish(self) -> Reply {
+        let (head, body) = self.finish_bytes();
+        Reply {
+            body: String::from_utf8(body).expect("answers are UTF-8"),
+            ..head
+        }
+    }
+
+    /// Reads the rest, whatever it is; the reply has no body.
+    pub fn finish_bytes(mut self) -> (Reply, Vec<u8>) {
         let mut body = Vec::new();
         if self.has_body && self.header("transfer-encoding") == Some("chunked") {
             loop {
@@ -375,12 +384,12 @@ impl Answer {
             body.resize(length.expect("a body without chunks has a length"), 0);
             self.reader.read_exact(&mut body).expect("a whole body");
         }
-        let body = String::from_utf8(body).expect("answers are UTF-8");
-        Reply {
+        let head = Reply {
             status: self.status,
             headers: self.headers,
-            body,
-        }
+            body: String::new(),
+        };
+        (head, body)
     }
 }
 

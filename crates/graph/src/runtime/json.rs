@@ -2,9 +2,11 @@
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
+use bytes::Bytes;
 use serde_json::{Map, Number, Value};
 
 use super::HostTensor;
+use super::elements::Element;
 use crate::onnx::{DataType, Dim, ValueInfo};
 
 /// Most samples of a request. Each takes more memory than its numbers, so the length of a request would not bound them.
@@ -122,6 +124,49 @@ impl SampleFormat {
         Ok(Samples {
             samples,
             is_batch: true,
+        })
+    }
+
+    /// Reads the bytes of a sample's elements, little-endian, for a network with one input. At most one of its dimensions may be
+    /// of any size; the number of bytes tells that.
+    ///
+    /// # Errors
+    /// A sentence: what was expected, and what came.
+    pub fn read_bytes(&self, path: &str, bytes: Bytes) -> Result<Samples, String> {
+        let [input] = self.inputs.as_slice() else {
+            return Err(format!(
+                "{path}: expected an object with {}, got bytes that are no JSON",
+                self.names()
+            ));
+        };
+        let got = bytes.len();
+        let misfit = || {
+            format!(
+                "{path}: expected {}, or the bytes of its elements; got {got} bytes that are no JSON",
+                expected(input)
+            )
+        };
+        let fixed = |dim: &Dim| match dim {
+            Dim::Fixed(n) => usize::try_from(*n).ok(),
+            _ => None,
+        };
+        let known = input.dims.iter().filter_map(fixed);
+        let known = { known }.try_fold(input.dtype.bytes(), |n, d| n.checked_mul(d));
+        let any = input.dims.iter().filter(|dim| fixed(dim).is_none()).count();
+        let size = known.and_then(|known| got.checked_div(known));
+        let size = size.filter(|_| any <= 1).ok_or_else(misfit)?;
+        let shape: Vec<usize> = input
+            .dims
+            .iter()
+            .map(|d| fixed(d).unwrap_or(size))
+            .collect();
+        if shape.contains(&0) {
+            return Err(misfit());
+        }
+        let tensor = HostTensor::new(input.dtype, shape, bytes).map_err(|_| misfit())?;
+        Ok(Samples {
+            samples: vec![vec![tensor]],
+            is_batch: false,
         })
     }
 
@@ -304,7 +349,7 @@ fn read_numbers(
             }
             Ok(())
         }
-        (_, []) if !value.is_array() => write_number(input.dtype, value, bytes).ok_or_else(|| {
+        (_, []) if !value.is_array() => write(value, input.dtype, bytes).ok_or_else(|| {
             format!(
                 "{path}: expected {}, got {}",
                 element(input.dtype),
@@ -323,51 +368,8 @@ fn read_numbers(
 }
 
 /// Appends a number's bytes; `None` where the type does not hold it.
-fn write_number(dtype: DataType, value: &Value, bytes: &mut Vec<u8>) -> Option<()> {
-    let float = |most: f64| value.as_f64().filter(|x| x.abs() <= most);
-    // A whole number may be written with a fraction of zero.
-    let integer = || {
-        value
-            .as_i64()
-            .map(i128::from)
-            .or_else(|| value.as_u64().map(i128::from))
-            .or_else(|| {
-                let x = value.as_f64()?;
-                (x.fract() == 0.0 && x.abs() < 9e15).then_some(x as i128)
-            })
-    };
-    macro_rules! put {
-        ($t:ty) => {
-            bytes.extend_from_slice(&<$t>::try_from(integer()?).ok()?.to_le_bytes())
-        };
-    }
-    match dtype {
-        DataType::Float => {
-            bytes.extend_from_slice(&(float(f64::from(f32::MAX))? as f32).to_le_bytes())
-        }
-        DataType::Double => bytes.extend_from_slice(&float(f64::MAX)?.to_le_bytes()),
-        DataType::Float16 => {
-            let x = half::f16::from_f64(float(f64::from(half::f16::MAX))?);
-            bytes.extend_from_slice(&x.to_le_bytes());
-        }
-        DataType::Bfloat16 => {
-            let x = half::bf16::from_f64(float(f64::from(half::bf16::MAX))?);
-            bytes.extend_from_slice(&x.to_le_bytes());
-        }
-        DataType::Int8 => put!(i8),
-        DataType::Int16 => put!(i16),
-        DataType::Int32 => put!(i32),
-        DataType::Int64 => put!(i64),
-        DataType::Uint8 => put!(u8),
-        DataType::Uint16 => put!(u16),
-        DataType::Uint32 => put!(u32),
-        DataType::Uint64 => put!(u64),
-        DataType::Bool => bytes.push(match value {
-            Value::Bool(b) => u8::from(*b),
-            _ => u8::try_from(integer()?).ok().filter(|n| *n <= 1)?,
-        }),
-    }
-    Some(())
+fn write(value: &Value, dtype: DataType, bytes: &mut Vec<u8>) -> Option<()> {
+    Element::of(value)?.write(dtype, bytes)
 }
 
 impl HostTensor {
@@ -528,6 +530,29 @@ mod tests {
         let number = format(&[("x", DataType::Float, &[])]);
         assert!(!number.read("inputs", &json!(0.5)).unwrap().is_batch);
         assert!(number.read("inputs", &json!([0.5])).unwrap().is_batch);
+    }
+
+    #[test]
+    fn bytes_are_a_sample_where_their_number_fits() {
+        let bytes = |count: usize| Bytes::from(vec![0u8; count]);
+        let image = format(&[("x", DataType::Float, &[3, -1, 2])]);
+        let one = image.read_bytes("inputs", bytes(3 * 5 * 2 * 4)).unwrap();
+        assert!(!one.is_batch);
+        assert_eq!(shapes(&one), [[&[3, 5, 2][..]]]);
+        for count in [0, 1, 23, 25] {
+            let error = image.read_bytes("inputs", bytes(count)).unwrap_err();
+            assert!(error.contains("shape [3, any, 2] of float32"), "{error}");
+        }
+        let fixed = format(&[("x", DataType::Uint8, &[4])]);
+        assert!(fixed.read_bytes("inputs", bytes(4)).is_ok());
+        assert!(fixed.read_bytes("inputs", bytes(8)).is_err());
+        let free = format(&[("x", DataType::Uint8, &[-1, -1])]);
+        assert!(free.read_bytes("inputs", bytes(4)).is_err());
+        let none = format(&[("x", DataType::Uint8, &[0, -1])]);
+        assert!(none.read_bytes("inputs", bytes(4)).is_err());
+        let two = format(&[("a", DataType::Uint8, &[1]), ("b", DataType::Uint8, &[1])]);
+        let error = two.read_bytes("inputs", bytes(2)).unwrap_err();
+        assert!(error.contains("an object with a"), "{error}");
     }
 
     #[test]

@@ -4,6 +4,7 @@
 //! is found, preferred, since it is faster. Both take the same models and give the same answers.
 
 mod check;
+mod elements;
 pub mod find;
 mod json;
 mod onnx_runtime;
@@ -14,10 +15,11 @@ mod tract;
 use std::fmt;
 use std::sync::Arc;
 
+pub use elements::{Elements, FlatJson};
 pub use json::{SampleFormat, Samples};
 pub use onnx_runtime::OnnxRuntime;
 pub use summary::{Summary, summarize};
-pub use tensor::{HostTensor, stack, unstack};
+pub use tensor::{HostTensor, join, split};
 use tract::TractNetwork;
 
 use crate::onnx::ValueInfo;
@@ -156,7 +158,10 @@ pub fn is_batched(inputs: &[ValueInfo], outputs: &[ValueInfo]) -> bool {
 }
 
 /// Checks tensors against what a network takes.
-fn check_inputs(takes: &[ValueInfo], given: &[HostTensor]) -> Result<()> {
+///
+/// # Errors
+/// [`Error::Input`]: another number of tensors, another type, another shape.
+pub fn check_inputs(takes: &[ValueInfo], given: &[HostTensor]) -> Result<()> {
     use crate::onnx::Dim;
     use std::collections::HashMap;
 

@@ -1,13 +1,17 @@
 //! Tensors in memory, as they go into a network and come out of one.
 
+use std::ops::Range;
+
+use bytes::Bytes;
+
 use crate::onnx::DataType;
 
-/// A tensor: type, shape, and elements in row-major order, little-endian.
+/// A tensor: type, shape, and elements in row-major order, little-endian. Clones share the elements.
 #[derive(Debug, Clone, PartialEq)]
 pub struct HostTensor {
     dtype: DataType,
     shape: Vec<usize>,
-    bytes: Vec<u8>,
+    bytes: Bytes,
 }
 
 impl HostTensor {
@@ -15,7 +19,12 @@ impl HostTensor {
     ///
     /// # Errors
     /// A sentence: the bytes are more or fewer than the shape takes, or a boolean is neither 0 nor 1.
-    pub fn new(dtype: DataType, shape: Vec<usize>, bytes: Vec<u8>) -> Result<HostTensor, String> {
+    pub fn new(
+        dtype: DataType,
+        shape: Vec<usize>,
+        bytes: impl Into<Bytes>,
+    ) -> Result<HostTensor, String> {
+        let bytes = bytes.into();
         let takes = size(dtype, &shape)?;
         if takes != bytes.len() {
             return Err(format!(
@@ -39,7 +48,7 @@ impl HostTensor {
     /// # Errors
     /// A sentence: its size overflows.
     pub fn zeros(dtype: DataType, shape: &[usize]) -> Result<HostTensor, String> {
-        let bytes = vec![0; size(dtype, shape)?];
+        let bytes = vec![0u8; size(dtype, shape)?];
         HostTensor::new(dtype, shape.to_vec(), bytes)
     }
 
@@ -48,7 +57,7 @@ impl HostTensor {
     /// # Errors
     /// As of [`HostTensor::new`].
     pub fn from_f32(shape: Vec<usize>, values: &[f32]) -> Result<HostTensor, String> {
-        let bytes = values.iter().flat_map(|x| x.to_le_bytes()).collect();
+        let bytes: Vec<u8> = values.iter().flat_map(|x| x.to_le_bytes()).collect();
         HostTensor::new(DataType::Float, shape, bytes)
     }
 
@@ -57,7 +66,7 @@ impl HostTensor {
     /// # Errors
     /// As of [`HostTensor::new`].
     pub fn from_i64(shape: Vec<usize>, values: &[i64]) -> Result<HostTensor, String> {
-        let bytes = values.iter().flat_map(|x| x.to_le_bytes()).collect();
+        let bytes: Vec<u8> = values.iter().flat_map(|x| x.to_le_bytes()).collect();
         HostTensor::new(DataType::Int64, shape, bytes)
     }
 
@@ -74,6 +83,44 @@ impl HostTensor {
     /// The elements.
     pub fn bytes(&self) -> &[u8] {
         &self.bytes
+    }
+
+    /// The elements, shared.
+    pub fn shared_bytes(&self) -> Bytes {
+        self.bytes.clone()
+    }
+
+    /// The size of the first dimension; `None` where there is none.
+    pub fn rows(&self) -> Option<usize> {
+        self.shape.first().copied()
+    }
+
+    /// The same elements as the one row of a tensor of one dimension more.
+    pub fn into_row(mut self) -> HostTensor {
+        self.shape.insert(0, 1);
+        self
+    }
+
+    /// The elements of the one row; `None` where there are more, or none.
+    pub fn into_only_row(mut self) -> Option<HostTensor> {
+        if self.rows() != Some(1) {
+            return None;
+        }
+        self.shape.remove(0);
+        Some(self)
+    }
+
+    /// Some of the rows, sharing the elements; `None` where they are not there.
+    pub fn slice_rows(&self, range: Range<usize>) -> Option<HostTensor> {
+        let rows = self.rows().filter(|&rows| range.end <= rows)?;
+        let size = self.bytes.len().checked_div(rows)?;
+        let mut shape = self.shape.clone();
+        shape[0] = range.len();
+        Some(HostTensor {
+            dtype: self.dtype,
+            shape,
+            bytes: self.bytes.slice(range.start * size..range.end * size),
+        })
     }
 
     /// The elements as numbers of double precision, which holds all but large 64-bit integers exactly.
@@ -114,37 +161,41 @@ impl HostTensor {
     }
 }
 
-/// Samples of one type and shape as one tensor, with a dimension before theirs that counts them; `None` where there are none
-/// or they differ.
-pub fn stack(samples: &[&HostTensor]) -> Option<HostTensor> {
-    let first = samples.first()?;
-    let alike = |sample: &&HostTensor| sample.dtype == first.dtype && sample.shape == first.shape;
-    if !samples.iter().all(alike) {
+/// The rows of all of `parts` as one tensor; `None` where there are no parts, or they differ in more than the number of
+/// rows. Of one part alone the elements are shared.
+pub fn join(parts: &[&HostTensor]) -> Option<HostTensor> {
+    let first = parts.first()?;
+    let row = first.shape.get(1..)?;
+    let alike = |part: &&HostTensor| part.dtype == first.dtype && part.shape.get(1..) == Some(row);
+    if !parts.iter().all(alike) {
         return None;
     }
-    let mut shape = vec![samples.len()];
-    shape.extend(&first.shape);
-    let parts: Vec<&[u8]> = samples.iter().map(|sample| sample.bytes()).collect();
+    if let [part] = parts {
+        return Some(HostTensor::clone(part));
+    }
+    let mut shape = first.shape.clone();
+    shape[0] = parts.iter().map(|part| part.shape[0]).sum();
+    let bytes: Vec<&[u8]> = parts.iter().map(|part| part.bytes()).collect();
     Some(HostTensor {
         dtype: first.dtype,
         shape,
-        bytes: parts.concat(),
+        bytes: bytes.concat().into(),
     })
 }
 
-/// The samples that [`stack`] has put together; `None` where there are not `count` of them.
-pub fn unstack(tensor: &HostTensor, count: usize) -> Option<Vec<HostTensor>> {
-    let (&samples, shape) = tensor.shape.split_first()?;
-    if samples != count || count == 0 {
+/// The parts that [`join`] has put together, by their numbers of rows, sharing the elements; `None` where these are not all
+/// rows.
+pub fn split(tensor: &HostTensor, rows: &[usize]) -> Option<Vec<HostTensor>> {
+    if tensor.rows() != Some(rows.iter().sum()) {
         return None;
     }
-    let size = tensor.bytes.len() / count;
-    let sample = |i: usize| HostTensor {
-        dtype: tensor.dtype,
-        shape: shape.to_vec(),
-        bytes: tensor.bytes[i * size..(i + 1) * size].to_vec(),
-    };
-    Some((0..count).map(sample).collect())
+    let mut start = 0;
+    let parts = rows.iter().map(|&count| {
+        let range = start..start + count;
+        start = range.end;
+        tensor.slice_rows(range)
+    });
+    parts.collect()
 }
 
 /// The size of a tensor in bytes.
@@ -160,28 +211,33 @@ mod tests {
     use super::*;
 
     #[test]
-    fn stacked_samples_come_apart_again() {
-        let row = |values: &[f32]| HostTensor::from_f32(vec![2], values).unwrap();
-        let (a, b) = (row(&[1.0, 2.0]), row(&[3.0, 4.0]));
-        let both = stack(&[&a, &b]).unwrap();
-        assert_eq!(both.shape(), [2, 2]);
-        assert_eq!(unstack(&both, 2), Some(vec![a.clone(), b]));
-        assert_eq!(unstack(&both, 3), None);
-        assert_eq!(stack(&[]), None);
-        let longer = HostTensor::zeros(DataType::Float, &[3]).unwrap();
-        assert_eq!(stack(&[&a, &longer]), None);
-        assert_eq!(
-            unstack(&HostTensor::from_i64(vec![], &[1]).unwrap(), 1),
-            None
-        );
+    fn joined_rows_come_apart_again() {
+        let rows =
+            |values: &[f32]| HostTensor::from_f32(vec![values.len() / 2, 2], values).unwrap();
+        let (a, b) = (rows(&[1.0, 2.0]), rows(&[3.0, 4.0, 5.0, 6.0]));
+        let both = join(&[&a, &b]).unwrap();
+        assert_eq!(both, rows(&[1.0, 2.0, 3.0, 4.0, 5.0, 6.0]));
+        assert_eq!(split(&both, &[1, 2]), Some(vec![a.clone(), b.clone()]));
+        assert_eq!(split(&both, &[1, 1]), None);
+        assert_eq!(both.slice_rows(1..3), Some(b));
+        assert_eq!(both.slice_rows(2..4), None);
+        assert_eq!(join(&[]), None);
+        let longer = HostTensor::zeros(DataType::Float, &[1, 3]).unwrap();
+        assert_eq!(join(&[&a, &longer]), None);
+        let number = HostTensor::from_i64(vec![], &[1]).unwrap();
+        assert_eq!((join(&[&number]), split(&number, &[1])), (None, None));
+        assert_eq!(number.clone().into_row().into_only_row(), Some(number));
+        assert_eq!(both.into_only_row(), None);
+        let none = HostTensor::zeros(DataType::Float, &[0, 2]).unwrap();
+        assert_eq!(none.slice_rows(0..0), None);
     }
 
     #[test]
     fn tensors_have_the_bytes_of_their_shapes() {
-        let bytes = |n: usize| vec![0; n];
+        let bytes = |n: usize| vec![0u8; n];
         assert!(HostTensor::new(DataType::Float, vec![2, 3], bytes(24)).is_ok());
         assert!(HostTensor::new(DataType::Float, vec![2, 3], bytes(23)).is_err());
-        assert!(HostTensor::new(DataType::Bool, vec![1], vec![2]).is_err());
+        assert!(HostTensor::new(DataType::Bool, vec![1], vec![2u8]).is_err());
         assert!(HostTensor::zeros(DataType::Double, &[usize::MAX, 2]).is_err());
     }
 }

@@ -1,34 +1,38 @@
-//! Samples that arrive together, run together.
+//! Inputs that arrive together, run together.
 //!
-//! A thread of its own runs the network. It takes the sample that is first by priority and arrival, and with it as many
-//! others of the same shapes as a batch may have; where fewer are there it waits for more, but not past the first one's
-//! delay. Samples whose callers have gone, or whose deadlines have passed, are not run.
+//! A thread of its own runs the network. It takes the piece that is first by priority and arrival, and with it as many
+//! others of the same shapes as a batch has room for; where there is room left it waits for more, but not past the first one's
+//! delay. Pieces whose callers have gone, or whose deadlines have passed, are not run.
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use hearth_graph::runtime::{HostTensor, Network, stack, unstack};
+use hearth_graph::runtime::{HostTensor, Network, join, split};
 use hearth_llm::engine::Shutdown;
 use tokio::sync::oneshot;
 
 use crate::Error;
+use crate::figures::NetworkFigures;
 
-/// How samples become batches.
+/// How pieces become batches.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Batching {
-    /// The network's first dimension counts samples.
+    /// The network's first dimension counts inputs, so that pieces can run together.
     pub is_batched: bool,
-    /// Most samples of a batch.
+    /// Most inputs of a batch.
     pub most: usize,
-    /// How long a sample waits for others.
+    /// How long a piece waits for others.
     pub delay: Duration,
 }
 
-/// A sample to run: a tensor for each input, without the dimension that counts samples.
-pub(super) struct Sample {
-    pub inputs: Vec<HostTensor>,
+/// What runs as one: a tensor for each of the network's inputs.
+pub(super) struct Piece {
+    pub tensors: Vec<HostTensor>,
+    /// Inputs that it has: the first dimension of each tensor, where the network counts inputs and the piece does not run
+    /// alone.
+    pub rows: usize,
     /// It runs by itself.
     pub alone: bool,
     /// 0 to 10, higher is run first.
@@ -38,12 +42,12 @@ pub(super) struct Sample {
     pub request: u64,
 }
 
-/// What a sample gave.
+/// What a piece gave.
 #[derive(Debug, PartialEq)]
 pub(super) struct Ran {
     /// A tensor for each output.
     pub outputs: Vec<HostTensor>,
-    /// Samples that ran with it, itself included.
+    /// Inputs that ran with it, its own included.
     pub batch: usize,
     /// Whether some of them were of other requests.
     pub shared: bool,
@@ -52,7 +56,7 @@ pub(super) struct Ran {
 type Answer = Result<Ran, Error>;
 
 struct Waiting {
-    sample: Sample,
+    piece: Piece,
     since: Instant,
     tell: oneshot::Sender<Answer>,
 }
@@ -66,12 +70,15 @@ pub(super) struct Batcher {
 struct Queue {
     state: Mutex<State>,
     changed: Condvar,
+    figures: Mutex<NetworkFigures>,
 }
 
 #[derive(Default)]
 struct State {
     /// Those of a higher priority first, and of one priority in the order of arrival.
     waiting: VecDeque<Waiting>,
+    /// The thread waits for a change.
+    sleeps: bool,
     ending: bool,
     /// The thread has ended, as told or by a panic.
     ended: bool,
@@ -86,6 +93,7 @@ impl Batcher {
         let queue = Arc::new(Queue {
             state: Mutex::default(),
             changed: Condvar::new(),
+            figures: Mutex::default(),
         });
         let worker = Worker {
             network,
@@ -101,27 +109,35 @@ impl Batcher {
         })
     }
 
-    /// Queues the samples of a request; an answer comes for each, in any order. A dropped receiver takes its sample back,
+    /// Queues the pieces of a request; an answer comes for each, in any order. A dropped receiver takes its piece back,
     /// unless it runs already.
-    pub fn submit(&self, samples: Vec<Sample>) -> Result<Vec<oneshot::Receiver<Answer>>, Error> {
+    pub fn submit(&self, pieces: Vec<Piece>) -> Result<Vec<oneshot::Receiver<Answer>>, Error> {
         let since = Instant::now();
         let mut state = self.queue.lock();
         if state.ending || state.ended {
             return Err(Error::ShuttingDown);
         }
-        let mut answers = Vec::with_capacity(samples.len());
-        for sample in samples {
+        let mut answers = Vec::with_capacity(pieces.len());
+        for piece in pieces {
             let (tell, told) = oneshot::channel();
             answers.push(told);
-            state.push(Waiting {
-                sample,
-                since,
-                tell,
-            });
+            state.push(Waiting { piece, since, tell });
         }
+        let sleeps = state.sleeps;
         drop(state);
-        self.queue.changed.notify_one();
+        if sleeps {
+            self.queue.changed.notify_one();
+        }
         Ok(answers)
+    }
+
+    /// What was counted so far.
+    pub fn figures(&self) -> NetworkFigures {
+        let waiting = self.queue.lock().waiting.len();
+        NetworkFigures {
+            waiting_requests: waiting,
+            ..self.queue.figures().clone()
+        }
     }
 
     /// Whether the thread is there.
@@ -163,12 +179,45 @@ impl Queue {
     fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
+
+    fn figures(&self) -> MutexGuard<'_, NetworkFigures> {
+        self.figures.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Waits for a change, `patience` at most.
+    fn sleep<'a>(
+        &self,
+        mut state: MutexGuard<'a, State>,
+        patience: Option<Duration>,
+    ) -> MutexGuard<'a, State> {
+        state.sleeps = true;
+        let mut state = match patience {
+            None => {
+                let changed = self.changed.wait(state);
+                changed.unwrap_or_else(PoisonError::into_inner)
+            }
+            Some(patience) => {
+                let changed = self.changed.wait_timeout(state, patience);
+                changed.unwrap_or_else(PoisonError::into_inner).0
+            }
+        };
+        state.sleeps = false;
+        state
+    }
+}
+
+impl Piece {
+    /// Whether it may run with another.
+    fn runs_with(&self, other: &Piece) -> bool {
+        let mut tensors = self.tensors.iter().zip(&other.tensors);
+        !self.alone && tensors.all(|(a, b)| a.shape().get(1..) == b.shape().get(1..))
+    }
 }
 
 impl Waiting {
     /// Whether it is still to be run; if not, it is told why.
     fn is_wanted(&self, now: Instant) -> bool {
-        let deadline = self.sample.deadline;
+        let deadline = self.piece.deadline;
         !self.tell.is_closed() && deadline.is_none_or(|deadline| deadline > now)
     }
 
@@ -178,36 +227,55 @@ impl Waiting {
     }
 }
 
+/// The pieces that run next.
+struct Choice {
+    /// Their places, in order.
+    places: Vec<usize>,
+    /// Whether no more would be taken if they came.
+    is_full: bool,
+}
+
 impl State {
-    /// Queues a sample behind those of its priority.
+    /// Queues a piece behind those of its priority.
     fn push(&mut self, waiting: Waiting) {
-        let priority = waiting.sample.priority;
-        let goes_before = |other: &Waiting| other.sample.priority >= priority;
+        let priority = waiting.piece.priority;
+        let goes_before = |other: &Waiting| other.piece.priority >= priority;
         let place = self.waiting.partition_point(goes_before);
         self.waiting.insert(place, waiting);
     }
 
-    /// The places of those that run next, in order; empty where nobody waits.
-    fn choose(&mut self, batching: Batching, now: Instant) -> Vec<usize> {
+    /// What runs next; `None` where nobody waits.
+    fn choose(&mut self, batching: Batching, now: Instant) -> Option<Choice> {
         let is_unwanted = |waiting: &Waiting| !waiting.is_wanted(now);
         while self.waiting.front().is_some_and(is_unwanted) {
             if let Some(late) = self.waiting.pop_front() {
                 late.turn_away();
             }
         }
-        let Some(first) = self.waiting.front().map(|waiting| &waiting.sample) else {
-            return Vec::new();
+        let first = self.waiting.front().map(|waiting| &waiting.piece)?;
+        let mut choice = Choice {
+            places: vec![0],
+            is_full: first.alone || !batching.is_batched,
         };
-        if first.alone || !batching.is_batched {
-            return vec![0];
+        let mut room = batching.most.saturating_sub(first.rows);
+        for (at, waiting) in self.waiting.iter().enumerate().skip(1) {
+            if choice.is_full || room == 0 {
+                break;
+            }
+            if !waiting.piece.runs_with(first) || !waiting.is_wanted(now) {
+                continue;
+            }
+            match room.checked_sub(waiting.piece.rows) {
+                Some(left) => {
+                    room = left;
+                    choice.places.push(at);
+                }
+                // Those behind are not to overtake it again and again.
+                None => choice.is_full = true,
+            }
         }
-        let fits = |sample: &Sample| {
-            let mut inputs = sample.inputs.iter().zip(&first.inputs);
-            !sample.alone && inputs.all(|(a, b)| a.shape() == b.shape())
-        };
-        let all = self.waiting.iter().enumerate();
-        let fitting = all.filter(|(_, waiting)| fits(&waiting.sample) && waiting.is_wanted(now));
-        fitting.map(|(at, _)| at).take(batching.most).collect()
+        choice.is_full |= room == 0;
+        Some(choice)
     }
 
     /// Takes out those at the given places, which go up.
@@ -253,36 +321,35 @@ impl Worker {
         let mut state = self.queue.lock();
         loop {
             let now = Instant::now();
-            let chosen = state.choose(self.batching, now);
-            let Some(first) = state.waiting.front() else {
+            let choice = state.choose(self.batching, now);
+            let Some((choice, first)) = choice.zip(state.waiting.front()) else {
                 if state.ending {
                     return None;
                 }
-                let changed = self.queue.changed.wait(state);
-                state = changed.unwrap_or_else(PoisonError::into_inner);
+                state = self.queue.sleep(state, None);
                 continue;
             };
-            let is_full = !self.batching.is_batched
-                || first.sample.alone
-                || chosen.len() >= self.batching.most;
             let patience = (first.since + self.batching.delay).saturating_duration_since(now);
-            if is_full || patience.is_zero() || state.ending {
-                return Some(state.take(&chosen));
+            if choice.is_full || patience.is_zero() || state.ending {
+                let batch = state.take(&choice.places);
+                drop(state);
+                let waited = batch.iter().map(|waiting| now - waiting.since);
+                self.queue.figures().began(batch.len(), waited.sum());
+                return Some(batch);
             }
-            let changed = self.queue.changed.wait_timeout(state, patience);
-            state = changed.unwrap_or_else(PoisonError::into_inner).0;
+            state = self.queue.sleep(state, Some(patience));
         }
     }
 
     /// Runs a batch and tells each what came of it. Where several fail together, each is tried alone: one may have failed
     /// the others.
     fn compute(&self, batch: Vec<Waiting>) {
-        let samples: Vec<&Sample> = batch.iter().map(|waiting| &waiting.sample).collect();
-        let answers: Vec<Answer> = match self.run_together(&samples) {
+        let pieces: Vec<&Piece> = batch.iter().map(|waiting| &waiting.piece).collect();
+        let answers: Vec<Answer> = match self.run_together(&pieces) {
             Ok(outputs) => {
-                let request = samples[0].request;
-                let shared = samples.iter().any(|sample| sample.request != request);
-                let batch = outputs.len();
+                let request = pieces[0].request;
+                let shared = pieces.iter().any(|piece| piece.request != request);
+                let batch = pieces.iter().map(|piece| piece.rows).sum();
                 let ran = outputs.into_iter().map(|outputs| Ran {
                     outputs,
                     batch,
@@ -290,17 +357,17 @@ impl Worker {
                 });
                 ran.map(Ok).collect()
             }
-            Err(error) if samples.len() == 1 => vec![Err(error)],
+            Err(error) if pieces.len() == 1 => vec![Err(error)],
             Err(_) => {
-                let alone = samples.iter().map(|sample| self.run_together(&[sample]));
-                let ran = alone.map(|outputs| {
-                    outputs.map(|mut outputs| Ran {
+                let alone = pieces.iter().map(|piece| {
+                    let mut outputs = self.run_together(&[piece])?;
+                    Ok(Ran {
                         outputs: outputs.pop().unwrap_or_default(),
-                        batch: 1,
+                        batch: piece.rows,
                         shared: false,
                     })
                 });
-                ran.collect()
+                alone.collect()
             }
         };
         for (waiting, answer) in batch.into_iter().zip(answers) {
@@ -309,41 +376,49 @@ impl Worker {
         }
     }
 
-    /// What each of the samples gives, computed as one.
-    fn run_together(&self, samples: &[&Sample]) -> Result<Vec<Vec<HostTensor>>, Error> {
-        if !self.batching.is_batched {
-            let outputs = samples
-                .iter()
-                .map(|sample| self.network.run(&sample.inputs));
-            return outputs.map(|outputs| outputs.map_err(failed)).collect();
-        }
+    /// What each of the pieces gives, computed as one.
+    fn run_together(&self, pieces: &[&Piece]) -> Result<Vec<Vec<HostTensor>>, Error> {
         let odd = |what: &str| Error::Internal {
-            message: format!("the network's {what} do not count samples in their first dimension"),
+            message: format!("the network's {what} do not count inputs in their first dimension"),
         };
-        let stacked = (0..self.network.inputs().len()).map(|input| {
-            let parts: Option<Vec<&HostTensor>> = samples
-                .iter()
-                .map(|sample| sample.inputs.get(input))
-                .collect();
-            parts.and_then(|parts| stack(&parts))
-        });
-        let inputs: Option<Vec<HostTensor>> = stacked.collect();
-        let outputs = self
-            .network
-            .run(&inputs.ok_or_else(|| odd("inputs"))?)
-            .map_err(failed)?;
-        let mut each = vec![Vec::with_capacity(outputs.len()); samples.len()];
-        for output in outputs {
-            let parts = unstack(&output, samples.len()).ok_or_else(|| odd("outputs"))?;
-            for (sample, part) in each.iter_mut().zip(parts) {
-                sample.push(part);
+        let rows: Vec<usize> = pieces.iter().map(|piece| piece.rows).collect();
+        let began = Instant::now();
+        let joined: Vec<HostTensor>;
+        let tensors = match pieces {
+            [piece] => &piece.tensors,
+            _ => {
+                let inputs = (0..self.network.inputs().len()).map(|input| {
+                    let parts = pieces.iter().map(|piece| piece.tensors.get(input));
+                    join(&parts.collect::<Option<Vec<_>>>()?)
+                });
+                let inputs: Option<Vec<HostTensor>> = inputs.collect();
+                joined = inputs.ok_or_else(|| odd("inputs"))?;
+                &joined
             }
-        }
+        };
+        let prepared = Instant::now();
+        let outputs = self.network.run(tensors).map_err(failed)?;
+        let ran = Instant::now();
+        let each = match pieces {
+            [piece] if piece.alone || !self.batching.is_batched => vec![outputs],
+            _ => {
+                let mut each = vec![Vec::with_capacity(outputs.len()); pieces.len()];
+                for output in outputs {
+                    let parts = split(&output, &rows).ok_or_else(|| odd("outputs"))?;
+                    for (piece, part) in each.iter_mut().zip(parts) {
+                        piece.push(part);
+                    }
+                }
+                each
+            }
+        };
+        let times = [prepared - began, ran - prepared, ran.elapsed()];
+        self.queue.figures().ran(rows.iter().sum(), times);
         Ok(each)
     }
 }
 
-/// An engine fails at a sample.
+/// An engine fails at a piece.
 fn failed(error: hearth_graph::Error) -> Error {
     let message = error.to_string();
     match error {
@@ -429,11 +504,11 @@ mod tests {
             }
         }
 
-        fn submit(&self, samples: Vec<Sample>) -> Vec<oneshot::Receiver<Answer>> {
-            self.batcher.submit(samples).unwrap()
+        fn submit(&self, pieces: Vec<Piece>) -> Vec<oneshot::Receiver<Answer>> {
+            self.batcher.submit(pieces).unwrap()
         }
 
-        /// Lets the next run happen, and tells how many samples it has.
+        /// Lets the next run happen, and tells how many rows it has.
         fn step(&self) -> usize {
             let count = self.began.recv().unwrap();
             self.go.send(()).unwrap();
@@ -441,9 +516,16 @@ mod tests {
         }
     }
 
-    fn sample(request: u64, values: &[f32]) -> Sample {
-        Sample {
-            inputs: vec![HostTensor::from_f32(vec![values.len()], values).unwrap()],
+    /// A piece of one row.
+    fn sample(request: u64, values: &[f32]) -> Piece {
+        rows(request, 1, values)
+    }
+
+    fn rows(request: u64, rows: usize, values: &[f32]) -> Piece {
+        let shape = vec![rows, values.len() / rows];
+        Piece {
+            tensors: vec![HostTensor::from_f32(shape, values).unwrap()],
+            rows,
             alone: false,
             priority: 5,
             deadline: None,
@@ -507,6 +589,41 @@ mod tests {
     }
 
     #[test]
+    fn pieces_of_several_rows_fill_a_batch() {
+        let bench = Bench::new(4, Duration::from_secs(3600));
+        // The third has no room with the first two, and the fourth does not overtake it.
+        let answers = bench.submit(vec![
+            rows(1, 2, &[1.0, 2.0]),
+            sample(2, &[3.0]),
+            rows(3, 3, &[4.0, 5.0, 6.0]),
+            sample(4, &[7.0]),
+        ]);
+        assert_eq!([bench.step(), bench.step()], [3, 4]);
+        let answers: Vec<_> = answers.into_iter().map(numbers).collect();
+        assert_eq!(
+            answers,
+            [
+                (vec![2.0, 4.0], 3, true),
+                (vec![6.0], 3, true),
+                (vec![8.0, 10.0, 12.0], 4, true),
+                (vec![14.0], 4, true),
+            ]
+        );
+        let figures = bench.batcher.figures();
+        assert_eq!(
+            (figures.inputs, figures.batches, figures.waiting_requests),
+            (7, 2, 0)
+        );
+        let counts: Vec<(usize, u64)> = figures
+            .sizes
+            .iter()
+            .map(|(size, runs)| (*size, runs.count))
+            .collect();
+        assert_eq!(counts, [(3, 1), (4, 1)]);
+        assert_eq!(figures.queued, 4);
+    }
+
+    #[test]
     fn one_that_fails_does_not_fail_the_others() {
         let bench = Bench::new(3, Duration::from_secs(3600));
         let answers = bench.submit(vec![
@@ -531,12 +648,12 @@ mod tests {
         let busy = bench.submit(vec![sample(1, &[1.0])]);
         assert_eq!(bench.began.recv(), Ok(1));
         let low = bench.submit(vec![sample(2, &[2.0])]);
-        let high = bench.submit(vec![Sample {
+        let high = bench.submit(vec![Piece {
             priority: 9,
             ..sample(3, &[3.0, 3.0])
         }]);
         drop(bench.submit(vec![sample(4, &[4.0])]));
-        let late = Sample {
+        let late = Piece {
             deadline: Some(Instant::now()),
             ..sample(5, &[5.0])
         };
@@ -556,7 +673,7 @@ mod tests {
     #[test]
     fn some_run_alone() {
         let bench = Bench::new(4, Duration::from_secs(3600));
-        let alone = |request| Sample {
+        let alone = |request| Piece {
             alone: true,
             ..sample(request, &[1.0])
         };

@@ -4,12 +4,16 @@ mod batcher;
 mod warm_up;
 
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
+use bytes::Bytes;
 use hearth_graph::onnx::ValueInfo;
-use hearth_graph::runtime::{Engine as GraphEngine, Network, SampleFormat, Samples, is_batched};
+use hearth_graph::runtime::{
+    Engine as GraphEngine, HostTensor, Network, SampleFormat, Samples, check_inputs, is_batched,
+    join,
+};
 use hearth_hub::catalog::NetworkConfig;
-use hearth_llm::engine::{DEFAULT_PRIORITY, Shutdown};
+use hearth_llm::engine::Shutdown;
 use serde_json::{Map, Value};
 
 use std::sync::Arc;
@@ -18,16 +22,31 @@ use crate::Error;
 use crate::engine::Engine;
 use crate::figures::Figures;
 use crate::preparation::Preparation;
-use batcher::{Batcher, Batching, Ran, Sample};
+use batcher::{Batcher, Batching, Piece, Ran};
 
 /// Numbers for requests, so that a batch knows whether it is of several.
 static REQUESTS: AtomicU64 = AtomicU64::new(0);
 
+/// Numbers and values up to which they are read or written at once; more of them on a thread for it.
+const FEW: usize = 4096;
+
+/// Most runs of a request. Each takes more memory than its numbers, so the length of a request would not bound them.
+const MOST_PIECES: usize = 4096;
+
+/// The inputs of a prediction.
+#[derive(Debug, Clone)]
+pub enum Inputs {
+    /// One input of the network, or several: arrays of numbers, objects of tensors by name.
+    Json(Value),
+    /// The elements of one input, little-endian, for a network that takes one tensor.
+    Bytes(Bytes),
+}
+
 /// What is to be predicted.
 #[derive(Debug, Clone)]
 pub struct PredictRequest {
-    /// One input of the network, or several: arrays of numbers, objects of tensors by name.
-    pub inputs: Value,
+    /// What the network is run on.
+    pub inputs: Inputs,
     /// Each element of `inputs` is one input; else its shape tells.
     pub each: bool,
     /// Whether inputs may run together, with each other and those of other requests.
@@ -36,19 +55,6 @@ pub struct PredictRequest {
     pub priority: u8,
     /// When to give up.
     pub deadline: Option<Instant>,
-}
-
-impl PredictRequest {
-    /// A request with nothing said about how it is run.
-    pub fn new(inputs: Value) -> Self {
-        Self {
-            inputs,
-            each: false,
-            batching: true,
-            priority: DEFAULT_PRIORITY,
-            deadline: None,
-        }
-    }
 }
 
 /// What a network gave.
@@ -66,13 +72,25 @@ pub struct Prediction {
     pub shared: bool,
 }
 
+/// Tensors to run a network on.
+#[derive(Debug, Clone)]
+pub struct InferRequest {
+    /// By the names of the network's inputs. Where the first dimension counts inputs, it is the number of them.
+    pub tensors: Vec<(String, HostTensor)>,
+    /// 0 to 10, higher is run first.
+    pub priority: u8,
+    /// When to give up.
+    pub deadline: Option<Instant>,
+}
+
 /// An exported network at work.
 pub struct NetworkService {
     name: String,
     engine: GraphEngine,
+    inputs: Vec<ValueInfo>,
     outputs: Vec<ValueInfo>,
     format: SampleFormat,
-    is_batched: bool,
+    batching: Batching,
     batcher: Batcher,
     /// Bytes that the engine's copy of the weights is expected to take.
     memory_bytes: u64,
@@ -102,9 +120,10 @@ impl NetworkService {
         };
         Ok(Self {
             engine: network.engine(),
+            inputs: network.inputs().to_vec(),
             outputs: network.outputs().to_vec(),
             format: SampleFormat::new(network.inputs(), is_batched),
-            is_batched,
+            batching,
             batcher: Batcher::start(network, batching).map_err(cannot_start)?,
             memory_bytes,
             preparation,
@@ -124,7 +143,27 @@ impl NetworkService {
 
     /// Whether inputs can run together: the network's first dimension counts them.
     pub fn is_batched(&self) -> bool {
-        self.is_batched
+        self.batching.is_batched
+    }
+
+    /// What it takes.
+    pub fn inputs(&self) -> &[ValueInfo] {
+        &self.inputs
+    }
+
+    /// What it gives.
+    pub fn outputs(&self) -> &[ValueInfo] {
+        &self.outputs
+    }
+
+    /// Most inputs that run together.
+    pub fn max_batch_size(&self) -> usize {
+        self.batching.most
+    }
+
+    /// How long an input waits for others.
+    pub fn max_delay(&self) -> Duration {
+        self.batching.delay
     }
 
     /// Runs the network. Callers have it from their lease, which counts it.
@@ -139,43 +178,51 @@ impl NetworkService {
             priority,
             deadline,
         } = request;
+        let is_short = match &inputs {
+            Inputs::Json(value) => is_short(value),
+            Inputs::Bytes(_) => true,
+        };
         let service = Arc::clone(self);
         let read = move || {
-            match each {
-                true => service.format.read_batch("inputs", &inputs),
-                false => service.format.read("inputs", &inputs),
+            match (inputs, each) {
+                (Inputs::Json(inputs), true) => service.format.read_batch("inputs", &inputs),
+                (Inputs::Json(inputs), false) => service.format.read("inputs", &inputs),
+                (Inputs::Bytes(bytes), _) => service.format.read_bytes("inputs", bytes),
             }
             .map_err(|problem| Error::invalid("inputs", problem))
         };
-        let Samples { samples, is_batch } = self.preparation.run(read).await?;
+        let Samples { samples, is_batch } = self.prepare(is_short, read).await?;
         let input_count = samples.len();
         let number = REQUESTS.fetch_add(1, Ordering::Relaxed);
-        let samples = samples.into_iter().map(|inputs| Sample {
-            inputs,
+        let pieces = samples.into_iter().map(|tensors| Piece {
+            tensors: match self.batching.is_batched {
+                true => tensors.into_iter().map(HostTensor::into_row).collect(),
+                false => tensors,
+            },
+            rows: 1,
             alone: !batching,
             priority,
             deadline,
             request: number,
         });
-        let mut ran = Vec::with_capacity(input_count);
-        for answer in self.batcher.submit(samples.collect())? {
-            let broken = || Error::Internal {
-                message: format!("network '{}' has ended unexpectedly", self.name),
-            };
-            ran.push(answer.await.map_err(|_| broken())??);
-        }
+        let ran = self.run(pieces.collect()).await?;
         let batch_size = ran.iter().map(|ran| ran.batch).max().unwrap_or(0);
         let shared = ran.iter().any(|ran| ran.shared);
+        let outputs = ran.iter().flat_map(|ran| &ran.outputs);
+        let elements: usize = outputs
+            .map(|out| out.bytes().len() / out.dtype().bytes())
+            .sum();
         let service = Arc::clone(self);
         let write = move || {
-            let mut results: Vec<Value> = ran.iter().map(|ran| service.write(ran)).collect();
+            let results = ran.into_iter().map(|ran| service.write(ran));
+            let mut results = results.collect::<Result<Vec<Value>, _>>()?;
             Ok(match (is_batch, results.pop()) {
                 (false, Some(result)) => result,
                 (_, last) => results.into_iter().chain(last).collect(),
             })
         };
         Ok(Prediction {
-            result: self.preparation.run(write).await?,
+            result: self.prepare(elements <= FEW, write).await?,
             input_count,
             is_batch,
             batch_size,
@@ -183,17 +230,156 @@ impl NetworkService {
         })
     }
 
-    /// The outputs of a sample: as it is where there is one, else by name.
-    fn write(&self, ran: &Ran) -> Value {
-        match ran.outputs.as_slice() {
+    /// Runs the network on tensors; one for each output comes back, in the outputs' order. Callers have it from their lease,
+    /// which counts it.
+    ///
+    /// Where the first dimension counts inputs, they run together with those of other requests, and in several runs if they are
+    /// more than a batch may have.
+    pub(crate) async fn infer(&self, request: InferRequest) -> Result<Vec<HostTensor>, Error> {
+        let tensors = self.in_order(request.tensors)?;
+        let wrong = |problem: String| Error::invalid("inputs", problem);
+        check_inputs(&self.inputs, &tensors).map_err(|error| wrong(error.to_string()))?;
+        let infos = self.inputs.iter().zip(&tensors);
+        if let Some((info, _)) = { infos }.find(|(_, tensor)| tensor.bytes().is_empty()) {
+            return Err(wrong(format!("input {:?} has no elements", info.name)));
+        }
+        let rows = match tensors.first().and_then(HostTensor::rows) {
+            Some(rows) if self.batching.is_batched => rows,
+            _ => 1,
+        };
+        let number = REQUESTS.fetch_add(1, Ordering::Relaxed);
+        let piece = |tensors: Vec<HostTensor>, rows: usize| Piece {
+            tensors,
+            rows,
+            alone: false,
+            priority: request.priority,
+            deadline: request.deadline,
+            request: number,
+        };
+        if rows <= self.batching.most {
+            let ran = self.run(vec![piece(tensors, rows)]).await?.pop();
+            return Ok(ran.map(|ran| ran.outputs).unwrap_or_default());
+        }
+        let most = self.batching.most.saturating_mul(MOST_PIECES);
+        if rows > most {
+            return Err(wrong(format!(
+                "a request has at most {most} inputs, this one has {rows}"
+            )));
+        }
+        let starts = (0..rows).step_by(self.batching.most);
+        let pieces = starts.map(|start| {
+            let end = (start + self.batching.most).min(rows);
+            let parts = tensors.iter().map(|tensor| tensor.slice_rows(start..end));
+            Some(piece(parts.collect::<Option<_>>()?, end - start))
+        });
+        let broken = || self.broken("does not count inputs as it says");
+        let pieces = pieces.collect::<Option<Vec<_>>>().ok_or_else(broken)?;
+        let ran = self.run(pieces).await?;
+        let outputs = (0..self.outputs.len()).map(|output| {
+            let parts = ran.iter().map(|ran| ran.outputs.get(output));
+            join(&parts.collect::<Option<Vec<_>>>()?)
+        });
+        outputs.collect::<Option<_>>().ok_or_else(broken)
+    }
+
+    /// The tensors in the order of the network's inputs.
+    fn in_order(&self, tensors: Vec<(String, HostTensor)>) -> Result<Vec<HostTensor>, Error> {
+        let takes = || {
+            let each: Vec<String> = self.inputs.iter().map(ValueInfo::to_string).collect();
+            each.join("; ")
+        };
+        let wrong = |what: String| Err(Error::invalid("inputs", what));
+        let mut places: Vec<Option<HostTensor>> = vec![None; self.inputs.len()];
+        for (name, tensor) in tensors {
+            let Some(at) = self.inputs.iter().position(|input| input.name == name) else {
+                return wrong(format!(
+                    "{name:?} is no input of this network, which takes {}",
+                    takes()
+                ));
+            };
+            if places[at].replace(tensor).is_some() {
+                return wrong(format!("input {name:?} is there twice"));
+            }
+        }
+        if let Some(at) = places.iter().position(Option::is_none) {
+            return wrong(format!(
+                "input {:?} is missing; this network takes {}",
+                self.inputs[at].name,
+                takes()
+            ));
+        }
+        Ok(places.into_iter().flatten().collect())
+    }
+
+    /// Runs pieces, and waits for all of them.
+    async fn run(&self, pieces: Vec<Piece>) -> Result<Vec<Ran>, Error> {
+        let mut ran = Vec::with_capacity(pieces.len());
+        for answer in self.batcher.submit(pieces)? {
+            let answer = answer
+                .await
+                .map_err(|_| self.broken("has ended unexpectedly"));
+            ran.push(answer??);
+        }
+        Ok(ran)
+    }
+
+    /// Does what takes no time at once, and other work on a thread for it.
+    async fn prepare<T: Send + 'static>(
+        &self,
+        is_short: bool,
+        work: impl FnOnce() -> Result<T, Error> + Send + 'static,
+    ) -> Result<T, Error> {
+        match is_short {
+            true => work(),
+            false => self.preparation.run(work).await,
+        }
+    }
+
+    fn broken(&self, what: &str) -> Error {
+        Error::Internal {
+            message: format!("network '{}' {what}", self.name),
+        }
+    }
+
+    /// The outputs of one input: as it is where there is one, else by name.
+    fn write(&self, ran: Ran) -> Result<Value, Error> {
+        let outputs = ran.outputs.into_iter().map(|output| {
+            let output = match self.batching.is_batched {
+                true => output.into_only_row(),
+                false => Some(output),
+            };
+            output.ok_or_else(|| self.broken("does not count inputs as it says"))
+        });
+        let outputs = outputs.collect::<Result<Vec<_>, _>>()?;
+        Ok(match outputs.as_slice() {
             [output] => output.to_json(),
             outputs => {
                 let members = self.outputs.iter().zip(outputs);
                 let members = members.map(|(info, output)| (info.name.clone(), output.to_json()));
                 Value::Object(members.collect::<Map<_, _>>())
             }
+        })
+    }
+}
+
+/// Whether a value has few values within and no long texts.
+fn is_short(value: &Value) -> bool {
+    fn count(value: &Value, left: &mut usize) -> bool {
+        let inner = match value {
+            Value::String(text) => text.len(),
+            _ => 1,
+        };
+        match left.checked_sub(inner) {
+            Some(rest) => *left = rest,
+            None => return false,
+        }
+        match value {
+            Value::Array(items) => items.iter().all(|item| count(item, left)),
+            Value::Object(members) => members.values().all(|item| count(item, left)),
+            _ => true,
         }
     }
+    count(value, &mut { FEW })
 }
 
 impl Engine for NetworkService {
@@ -211,7 +397,7 @@ impl Engine for NetworkService {
     }
 
     fn figures(&self) -> Option<Figures> {
-        None
+        Some(Figures::Network(self.batcher.figures()))
     }
 
     fn shutdown(&self, how: Shutdown) {

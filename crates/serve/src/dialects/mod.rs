@@ -2,5 +2,6 @@
 
 pub mod framework;
 pub mod inferno;
+pub mod kserve;
 pub mod tursi;
 pub mod voice;

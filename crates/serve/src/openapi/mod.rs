@@ -17,7 +17,7 @@ use utoipa::openapi::security::{
 
 pub use errors::{not_implemented, responses};
 
-use crate::dialects::{framework, inferno, tursi, voice};
+use crate::dialects::{framework, inferno, kserve, tursi, voice};
 use crate::route::{Access, Routes};
 use crate::{health, metrics, probes};
 
@@ -25,7 +25,7 @@ use crate::{health, metrics, probes};
 #[openapi(
     info(
         title = "Hearth",
-        description = "A self-hosted AI server: text generation, chat and embeddings, in the dialects of four APIs.",
+        description = "A self-hosted AI server: text generation, chat, embeddings and exported networks, in the dialects of five APIs.",
         license(name = "MIT OR Apache-2.0", identifier = "MIT OR Apache-2.0")
     ),
     tags(
@@ -33,6 +33,7 @@ use crate::{health, metrics, probes};
         (name = "tursi", description = "Text generation and model residency: `/api/v1`"),
         (name = "framework", description = "Inference, hardware, autoscaling and server management"),
         (name = "voice", description = "Spoken replies and voices"),
+        (name = "kserve", description = "The Open Inference Protocol (KServe v2, Triton): `/v2`"),
         (name = "documentation", description = "This description")
     ),
     components(schemas(
@@ -40,6 +41,7 @@ use crate::{health, metrics, probes};
         inferno::error::ErrorBody,
         tursi::error::ErrorBody,
         voice::error::ErrorBody,
+        kserve::error::ErrorBody,
         tursi::generate::TextEvent,
         tursi::generate::DoneEvent,
     )),
@@ -125,6 +127,23 @@ use crate::{health, metrics, probes};
         framework::later::audio_validate,
         framework::later::models_download,
         framework::later::models_download_status,
+        kserve::server::metadata,
+        kserve::server::live,
+        kserve::server::ready,
+        kserve::models::metadata,
+        kserve::models::version_metadata,
+        kserve::models::ready,
+        kserve::models::version_ready,
+        kserve::config::config,
+        kserve::config::version_config,
+        kserve::stats::all,
+        kserve::stats::stats,
+        kserve::stats::version_stats,
+        kserve::infer::infer,
+        kserve::infer::version_infer,
+        kserve::repository::index,
+        kserve::repository::load,
+        kserve::repository::unload,
     )
 )]
 struct Api;

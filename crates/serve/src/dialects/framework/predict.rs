@@ -5,7 +5,7 @@ use std::time::Duration;
 use axum::Json;
 use axum::extract::rejection::PathRejection;
 use axum::extract::{Path, Request, State};
-use hearth_runtime::{Ask, Error, PredictRequest, Prediction};
+use hearth_runtime::{Ask, Error, Inputs, PredictRequest, Prediction};
 use serde::Serialize;
 use serde_json::{Value, json};
 use utoipa::ToSchema;
@@ -227,7 +227,7 @@ async fn answer(
     let network = app.runtime.network(&asked.model_name, ask).await?;
     measure.model(network.model());
     let request = PredictRequest {
-        inputs: asked.inputs,
+        inputs: Inputs::Json(asked.inputs),
         each,
         batching: asked.enable_batching,
         priority: asked.priority,
