@@ -29,7 +29,8 @@ PREDICTING = ["POST /predict", "POST /predict/batch", "POST /{model_name}/predic
 
 VERSIONED = "/v2/models/{model_name}/versions/{model_version}"
 
-INFERRING = ["POST /v2/models/{model_name}/infer", f"POST {VERSIONED}/infer"]
+INFERRING = ["POST /v2/models/{model_name}/infer", f"POST {VERSIONED}/infer",
+             "POST /predictions/{model_name}", "POST /predictions/{model_name}/{model_version}"]
 
 DESCRIBING = [f"GET {path}{part}" for path in ("/v2/models/{model_name}", VERSIONED)
               for part in ("", "/ready", "/config", "/stats")]
@@ -49,6 +50,7 @@ BESIDES = [
     ("not_a_server_error", 503, INFERRING[:2], "`timeout` may be a microsecond"),
     ("positive_data_acceptance", 400, INFERRING, "what a network takes is its own matter, and how long the object is the header's"),
     ("positive_data_acceptance", 400, DESCRIBING, "the model may be one that generates text"),
+    ("negative_data_rejection", 200, INFERRING[2:], "any bytes may be the elements of an input"),
     ("positive_data_acceptance", 400, ["POST /v2/repository/models/{model_name}/load",
                                        "POST /v2/repository/models/{model_name}/unload"],
      "the model may be one that generates text, or `parameters` has what a load refuses"),

@@ -316,6 +316,7 @@ fn every_route_asks_for_what_it_takes() {
         let envelope = match route.family {
             hearth_serve::Family::Framework => ("/error", "Unauthorized"),
             hearth_serve::Family::Voice => ("/error/code", "AUTH_ERROR"),
+            hearth_serve::Family::Torchserve => ("/type", "InvalidKeyException"),
             hearth_serve::Family::Kserve => (
                 "/error",
                 "this takes a credential: Authorization: Bearer with a token or an API key, or X-API-Key",

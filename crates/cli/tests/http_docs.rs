@@ -35,6 +35,7 @@ fn the_description_is_openapi_and_lists_the_documents_paths() {
         ("get", "/voices/{voice_name}"),
         ("get", "/docs"),
         ("post", "/v2/models/{model_name}/infer"),
+        ("post", "/predictions/{model_name}"),
     ] {
         assert!(
             document["paths"][path][method].is_object(),
@@ -112,6 +113,7 @@ fn examples_run_as_shown() {
                 "/v2/repository/models/{model_name}",
                 "/v2/repository/models/example",
             )
+            .replace("/predictions/{model_name}", "/predictions/example")
             .replace("{model_version}", "1")
             .replace("{model_name}", CHAT)
             .replace("{model_id}", CHAT);

@@ -9,7 +9,7 @@ use axum::http::HeaderValue;
 use axum::http::header::WWW_AUTHENTICATE;
 use axum::response::{IntoResponse, Response};
 
-use crate::dialects::{framework, inferno, kserve, tursi, voice};
+use crate::dialects::{framework, inferno, kserve, torchserve, tursi, voice};
 use crate::problem::{Kind, Problem};
 
 /// A family of endpoints that share an error envelope.
@@ -25,10 +25,12 @@ pub enum Family {
     Inferno,
     /// The Open Inference Protocol below `/v2`.
     Kserve,
+    /// TorchServe's predictions.
+    Torchserve,
 }
 
 /// Path prefixes and their owners, matched by whole segments; the first that fits decides.
-const OWNERS: [(&str, Family); 12] = [
+const OWNERS: [(&str, Family); 14] = [
     ("/api/v1", Family::Tursi),
     ("/v1", Family::Inferno),
     ("/metrics/server", Family::Framework),
@@ -41,6 +43,8 @@ const OWNERS: [(&str, Family); 12] = [
     ("/audio/files", Family::Voice),
     ("/status", Family::Voice),
     ("/v2", Family::Kserve),
+    ("/predictions", Family::Torchserve),
+    ("/ping", Family::Torchserve),
 ];
 
 /// The failures that the server itself answers, before or around any handler.
@@ -135,6 +139,7 @@ impl Family {
             Self::Tursi => tursi::error::ApiError::from(problem).into_response(),
             Self::Inferno => inferno::error::ApiError::from(problem).into_response(),
             Self::Kserve => kserve::error::ApiError::from(problem).into_response(),
+            Self::Torchserve => torchserve::error::ApiError::from(problem).into_response(),
         }
     }
 }
@@ -249,6 +254,13 @@ mod tests {
                 json!("what happened"),
             ),
             (
+                Of::Torchserve,
+                Fault::NotFound,
+                404,
+                "/type",
+                json!("ResourceNotFoundException"),
+            ),
+            (
                 Of::Inferno,
                 limited,
                 429,
@@ -282,6 +294,9 @@ mod tests {
             ("/api/v2", Family::Framework),
             ("/v2", Family::Kserve),
             ("/v2/models/m/infer", Family::Kserve),
+            ("/predictions/m", Family::Torchserve),
+            ("/ping", Family::Torchserve),
+            ("/pings", Family::Framework),
             ("/voices/no/such", Family::Voice),
             ("/chat", Family::Voice),
             ("/chatter", Family::Framework),

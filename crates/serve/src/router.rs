@@ -5,7 +5,7 @@ use axum::extract::Request;
 use axum::middleware;
 use axum::response::Response;
 
-use crate::dialects::{framework, inferno, kserve, tursi, voice};
+use crate::dialects::{framework, inferno, kserve, torchserve, tursi, voice};
 use crate::family::{Family, Fault};
 use crate::gate::gate;
 use crate::health;
@@ -32,6 +32,7 @@ pub fn routes() -> Routes {
         .merge(framework::routes())
         .merge(voice::routes())
         .merge(kserve::routes())
+        .merge(torchserve::routes())
         .merge(openapi::pages::routes())
 }
 

@@ -3,5 +3,6 @@
 pub mod framework;
 pub mod inferno;
 pub mod kserve;
+pub mod torchserve;
 pub mod tursi;
 pub mod voice;

@@ -17,7 +17,7 @@ use utoipa::openapi::security::{
 
 pub use errors::{not_implemented, responses};
 
-use crate::dialects::{framework, inferno, kserve, tursi, voice};
+use crate::dialects::{framework, inferno, kserve, torchserve, tursi, voice};
 use crate::route::{Access, Routes};
 use crate::{health, metrics, probes};
 
@@ -25,7 +25,7 @@ use crate::{health, metrics, probes};
 #[openapi(
     info(
         title = "Hearth",
-        description = "A self-hosted AI server: text generation, chat, embeddings and exported networks, in the dialects of five APIs.",
+        description = "A self-hosted AI server: text generation, chat, embeddings and exported networks, in the dialects of six APIs.",
         license(name = "MIT OR Apache-2.0", identifier = "MIT OR Apache-2.0")
     ),
     tags(
@@ -34,6 +34,7 @@ use crate::{health, metrics, probes};
         (name = "framework", description = "Inference, hardware, autoscaling and server management"),
         (name = "voice", description = "Spoken replies and voices"),
         (name = "kserve", description = "The Open Inference Protocol (KServe v2, Triton): `/v2`"),
+        (name = "torchserve", description = "TorchServe's predictions: `/predictions`, `/ping`"),
         (name = "documentation", description = "This description")
     ),
     components(schemas(
@@ -42,6 +43,7 @@ use crate::{health, metrics, probes};
         tursi::error::ErrorBody,
         voice::error::ErrorBody,
         kserve::error::ErrorBody,
+        torchserve::error::ErrorBody,
         tursi::generate::TextEvent,
         tursi::generate::DoneEvent,
     )),
@@ -144,6 +146,9 @@ use crate::{health, metrics, probes};
         kserve::repository::index,
         kserve::repository::load,
         kserve::repository::unload,
+        torchserve::ping::ping,
+        torchserve::predictions::predict,
+        torchserve::predictions::version_predict,
     )
 )]
 struct Api;

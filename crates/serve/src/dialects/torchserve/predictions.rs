@@ -1,0 +1,276 @@
+//! `POST /predictions/{model_name}`: what a network gives for a body of any form.
+
+use std::time::Duration;
+
+use axum::Json;
+use axum::extract::rejection::PathRejection;
+use axum::extract::{Path, Request, State};
+use axum::http::HeaderMap;
+use axum::http::header::CONTENT_TYPE;
+use bytes::Bytes;
+use futures_util::stream;
+use hearth_runtime::{Ask, Inputs, PredictRequest};
+use serde_json::Value;
+
+use super::error::{ApiError, Errors};
+use crate::answer::before;
+use crate::audit::Note;
+use crate::caller::Caller;
+use crate::extract::{Refusal, admit_bytes, check_values, parse_with};
+use crate::fields::Fields;
+use crate::metrics::Measure;
+use crate::network::network;
+use crate::problem::{Kind, Problem};
+use crate::state::App;
+
+/// How long a prediction may take, as TorchServe has it unless told otherwise.
+const TIMEOUT: Duration = Duration::from_secs(120);
+
+/// The names that the one part of a form, or the one member of an object, may have.
+const NAMES: [&str; 2] = ["data", "body"];
+
+/// Runs a network on one input or several.
+///
+/// The body is JSON in the form of `inputs` of `POST /predict`, alone or as `data` or `body` of an object; a form with such a part; or the
+/// bytes of an input's elements, little-endian. The answer is what the network gives, nothing around it.
+#[utoipa::path(
+    post, path = "/predictions/{model_name}", tag = "torchserve", operation_id = "torchserve_predict",
+    params(("model_name" = String, Path, description = "The network", example = "example")),
+    request_body(content(
+        (Value = "application/json", example = json!({"data": [1, 2, 3, 4, 5]})),
+        (Vec<u8> = "application/octet-stream"),
+    )),
+    responses((status = 200, description = "What the network gave", body = Value), Errors)
+)]
+pub async fn predict(
+    State(app): State<App>,
+    caller: Caller,
+    measure: Measure,
+    path: Result<Path<String>, PathRejection>,
+    request: Request,
+) -> Result<Json<Value>, ApiError> {
+    let Path(name) = path?;
+    Ok(answer(&app, &caller, &measure, &name, None, request).await?)
+}
+
+/// Runs a version of a network on one input or several.
+#[utoipa::path(
+    post, path = "/predictions/{model_name}/{model_version}", tag = "torchserve",
+    operation_id = "torchserve_version_predict",
+    params(
+        ("model_name" = String, Path, description = "The network", example = "example"),
+        ("model_version" = String, Path, description = "Its version", example = "1"),
+    ),
+    request_body(content(
+        (Value = "application/json", example = json!([[1, 2, 3], [3, 2, 1]])),
+        (Vec<u8> = "application/octet-stream"),
+    )),
+    responses((status = 200, description = "What the network gave", body = Value), Errors)
+)]
+pub async fn version_predict(
+    State(app): State<App>,
+    caller: Caller,
+    measure: Measure,
+    path: Result<Path<(String, String)>, PathRejection>,
+    request: Request,
+) -> Result<Json<Value>, ApiError> {
+    let Path((name, version)) = path?;
+    let version = Some(version.as_str());
+    Ok(answer(&app, &caller, &measure, &name, version, request).await?)
+}
+
+async fn answer(
+    app: &App,
+    caller: &Caller,
+    measure: &Measure,
+    name: &str,
+    version: Option<&str>,
+    request: Request,
+) -> Result<Json<Value>, Problem> {
+    let headers = request.headers().clone();
+    let note = request.extensions().get::<Note>().cloned();
+    let (ticket, body) = admit_bytes(app, request).await?;
+    let bytes = unpack(&headers, body).await?;
+    let inputs = parse_with(bytes, read).await?;
+    if let Some(note) = note.filter(|_| app.settings().audit_prompts)
+        && let Inputs::Json(value) = &inputs
+    {
+        let members = [("inputs".to_owned(), value.clone())];
+        note.prompt(&Fields::new(members.into_iter().collect()));
+    }
+    let deadline = Some(ticket.entered() + TIMEOUT);
+    let ask = Ask {
+        deadline,
+        ..Ask::default()
+    };
+    let network = network(app, caller, measure, name, version, ask).await?;
+    let request = PredictRequest {
+        inputs,
+        each: false,
+        batching: true,
+        priority: 0,
+        deadline,
+    };
+    let prediction = before(deadline, network.predict(request)).await?;
+    Ok(Json(prediction.result))
+}
+
+/// The bytes that are the inputs: those of a form's part, or the body.
+async fn unpack(headers: &HeaderMap, body: Bytes) -> Result<Bytes, Problem> {
+    let kind = headers
+        .get(CONTENT_TYPE)
+        .and_then(|kind| kind.to_str().ok());
+    let kind = kind.unwrap_or_default();
+    if let Ok(boundary) = multer::parse_boundary(kind) {
+        return part(body, boundary).await;
+    }
+    if kind.starts_with("application/x-www-form-urlencoded") {
+        // What curl calls so unless told otherwise is most often JSON.
+        let fields = form(&body);
+        return Ok(fields.unwrap_or(body));
+    }
+    Ok(body)
+}
+
+/// The part of a multipart form.
+async fn part(body: Bytes, boundary: String) -> Result<Bytes, Problem> {
+    let malformed = |error: multer::Error| {
+        Problem::new(Kind::Malformed, format!("the body is no form: {error}"))
+    };
+    let pieces = stream::iter([Ok::<_, std::convert::Infallible>(body)]);
+    let mut form = multer::Multipart::new(pieces, boundary);
+    let mut found: [Option<Bytes>; 2] = [None, None];
+    while let Some(field) = form.next_field().await.map_err(malformed)? {
+        let name = field.name().unwrap_or_default();
+        if let Some(at) = NAMES.iter().position(|own| *own == name) {
+            found[at] = Some(field.bytes().await.map_err(malformed)?);
+        }
+    }
+    let [data, body] = found;
+    data.or(body).ok_or_else(|| {
+        let message = "the form has neither a part 'data' nor a part 'body'";
+        Problem::new(Kind::Missing, message).at("data")
+    })
+}
+
+/// The field of a form that is encoded like a query; `None` where there is none.
+fn form(body: &[u8]) -> Option<Bytes> {
+    let pairs = std::str::from_utf8(body).ok()?.split('&');
+    let pairs = pairs.filter_map(|pair| pair.split_once('='));
+    let fields: Vec<(&str, &str)> = pairs.collect();
+    NAMES.iter().find_map(|name| {
+        let (_, value) = fields.iter().find(|(own, _)| own == name)?;
+        decode(value)
+    })
+}
+
+/// A value of such a form; `None` where its escapes are none.
+fn decode(value: &str) -> Option<Bytes> {
+    let mut out = Vec::with_capacity(value.len());
+    let mut bytes = value.bytes();
+    while let Some(byte) = bytes.next() {
+        out.push(match byte {
+            b'+' => b' ',
+            b'%' => {
+                let mut digit = || char::from(bytes.next()?).to_digit(16);
+                let (high, low) = (digit()?, digit()?);
+                u8::try_from(high * 16 + low).ok()?
+            }
+            other => other,
+        });
+    }
+    Some(out.into())
+}
+
+/// JSON, or else the bytes of an input's elements.
+fn read(bytes: &Bytes) -> Result<Inputs, Problem> {
+    check_values(bytes)?;
+    if bytes.is_empty() {
+        return Err(Refusal::Malformed("it is empty".into()).into());
+    }
+    let value = match serde_json::from_slice(bytes) {
+        Ok(value) => value,
+        // Text that was meant as JSON is told what is wrong with it.
+        Err(error) => match bytes.trim_ascii_start().first() {
+            Some(b'{' | b'[') if std::str::from_utf8(bytes).is_ok() => {
+                return Err(Refusal::Malformed(error.to_string()).into());
+            }
+            _ => return Ok(Inputs::Bytes(bytes.clone())),
+        },
+    };
+    Ok(Inputs::Json(match value {
+        Value::Object(mut members) if members.len() == 1 => {
+            let name = NAMES.iter().find(|name| members.contains_key(**name));
+            match name.and_then(|name| members.remove(*name)) {
+                Some(inner) => inner,
+                None => Value::Object(members),
+            }
+        }
+        other => other,
+    }))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use axum::http::HeaderValue;
+    use serde_json::json;
+
+    async fn inputs(kind: &'static str, body: &'static [u8]) -> Result<Inputs, String> {
+        let headers = HeaderMap::from_iter([(CONTENT_TYPE, HeaderValue::from_static(kind))]);
+        let bytes = unpack(&headers, Bytes::from_static(body)).await;
+        bytes
+            .and_then(|bytes| read(&bytes))
+            .map_err(|problem| problem.message)
+    }
+
+    #[tokio::test]
+    async fn bodies_of_all_forms_are_the_same_inputs() {
+        let (first, second): (&'static [u8], &'static [u8]) = (
+            b"--b\r\nContent-Disposition: form-data; name=\"data\"; filename=\"x.json\"\r\n\r\n[1, 2]\r\n--b--\r\n",
+            b"--b\r\nContent-Disposition: form-data; name=\"other\"\r\n\r\n3\r\n--b\r\nContent-Disposition: form-data; name=\"body\"\r\n\r\n[1, 2]\r\n--b--\r\n",
+        );
+        let form = "application/x-www-form-urlencoded";
+        for (kind, body) in [
+            ("application/json", &b"[1, 2]"[..]),
+            ("application/json", b"{\"data\": [1, 2]}"),
+            ("text/plain", b"{\"body\": [1, 2]}"),
+            (form, b"{\"data\": [1, 2]}"),
+            (form, b"[1, 2]"),
+            (form, b"other=3&data=%5B1%2c+2%5D"),
+            ("multipart/form-data; boundary=b", first),
+            ("multipart/form-data; boundary=b", second),
+        ] {
+            let Ok(Inputs::Json(value)) = inputs(kind, body).await else {
+                panic!("{kind} {body:?}")
+            };
+            assert_eq!(value, json!([1, 2]), "{kind} {body:?}");
+        }
+        let named = inputs("application/json", b"{\"data\": [1], \"mask\": [1]}").await;
+        let Ok(Inputs::Json(named)) = named else {
+            panic!("{named:?}")
+        };
+        assert_eq!(named, json!({"data": [1], "mask": [1]}));
+        let raw = inputs("application/octet-stream", b"\0\0\x80\x3f").await;
+        assert!(matches!(raw, Ok(Inputs::Bytes(bytes)) if bytes.len() == 4));
+    }
+
+    #[tokio::test]
+    async fn what_is_no_input_is_told() {
+        let multipart = "multipart/form-data; boundary=b";
+        for (kind, body, words) in [
+            ("application/json", &b""[..], "it is empty"),
+            ("application/json", b"{\"data\": ", "not JSON: EOF"),
+            (multipart, b"nonsense", "no form"),
+            (multipart, b"--b--\r\n", "neither a part 'data'"),
+            (
+                multipart,
+                b"--b\r\nContent-Disposition: form-data; name=\"data\"\r\n\r\n[1",
+                "no form",
+            ),
+        ] {
+            let error = inputs(kind, body).await.expect_err("wrong");
+            assert!(error.contains(words), "{kind} {body:?}: {error}");
+        }
+    }
+}
