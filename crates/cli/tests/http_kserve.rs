@@ -352,7 +352,7 @@ fn hostile_requests_are_refused() {
 
 #[test]
 fn the_repository_loads_and_unloads_and_statistics_count() {
-    let server = start(&[]);
+    let mut server = start(&[]);
     let state = |name: &str| {
         let index = server.send("POST", "/v2/repository/index", &[], b"").json();
         let entries = index.as_array().expect("networks").clone();
@@ -427,6 +427,8 @@ fn the_repository_loads_and_unloads_and_statistics_count() {
         assert_eq!(reply.status, status, "{path}: {}", reply.body);
         assert!(reply.json()["error"].is_string());
     }
+    server.terminate();
+    assert!(server.wait());
     let record = fs::read_to_string(server.home().join("audit/audit-000000000001.jsonl"));
     let record = record.expect("the record");
     assert!(
