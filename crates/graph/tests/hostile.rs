@@ -29,6 +29,17 @@ fn tamper(program: &mut [u8], n: usize, digit: u8, sign: bool) {
     }
 }
 
+/// A view that is changed in place says that it has a negative number of elements.
+#[test]
+fn negative_sizes_of_a_view_are_survived() {
+    let mut bytes = PROGRAMS[5].to_vec();
+    tamper(&mut bytes, 4_210_650_262_688_407_192, 1, true);
+    tamper(&mut bytes, 9_642_363_967_564_849_605, 1, true);
+    let archive = Pt2Archive::from_bytes(Bytes::from(bytes), "hostile".into());
+    let error = lower(&archive.expect("the container is sound")).err();
+    assert!(error.is_some());
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(600))]
 

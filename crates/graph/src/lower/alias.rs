@@ -370,9 +370,12 @@ fn indices(whole: &Meta, part: &Meta) -> Step<Vec<i64>> {
     let (Some((_, base_offset)), Some((strides, offset))) = (&whole.layout, &part.layout) else {
         return Err(WHY.into());
     };
-    let count = |dims: &[i64]| dims.iter().try_fold(1i64, |n, &d| n.checked_mul(d));
+    let count = |dims: &[i64]| {
+        let mut sizes = dims.iter();
+        sizes.try_fold(1i64, |n, &d| n.checked_mul(d).filter(|_| d >= 0))
+    };
     let (Some(total), Some(count)) = (count(&base_dims), count(&dims)) else {
-        return Err("sizes overflow".into());
+        return Err("a size is negative, or all together overflow".into());
     };
     if !is_contiguous(whole) || total > MAX_ELEMENTS || count > MAX_ELEMENTS {
         return Err("it changes a view in place whose base is read again and is not laid out densely, or is large".into());
@@ -380,13 +383,13 @@ fn indices(whole: &Meta, part: &Meta) -> Step<Vec<i64>> {
     let mut out = Vec::with_capacity(count as usize);
     let mut index = vec![0i64; dims.len()];
     for _ in 0..count {
-        let at = index
-            .iter()
-            .zip(strides)
-            .fold(offset - base_offset, |at, (i, stride)| at + i * stride);
-        if !(0..total).contains(&at) {
+        let first = offset.checked_sub(*base_offset);
+        let at = index.iter().zip(strides).fold(first, |at, (i, stride)| {
+            at?.checked_add(i.checked_mul(*stride)?)
+        });
+        let Some(at) = at.filter(|at| (0..total).contains(at)) else {
             return Err("a view reaches outside of its base".into());
-        }
+        };
         out.push(at);
         for d in (0..index.len()).rev() {
             index[d] += 1;
