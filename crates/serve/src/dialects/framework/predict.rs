@@ -17,9 +17,9 @@ use crate::caller::Caller;
 use crate::extract::admit;
 use crate::fields::{FieldError, Fields};
 use crate::metrics::Measure;
+use crate::network::network;
 use crate::problem::{Kind, Problem};
 use crate::state::App;
-use crate::waiting::allow;
 
 /// The network that runs where none is named; a part of the program.
 const DEFAULT_MODEL: &str = "example";
@@ -218,14 +218,12 @@ async fn answer(
     each: bool,
 ) -> Result<Json<Predicted>, ApiError> {
     let deadline = Some(ticket.entered() + asked.timeout);
-    allow(app, caller, &asked.model_name)?;
     let ask = Ask {
         deadline,
         priority: Some(asked.priority),
         ..Ask::default()
     };
-    let network = app.runtime.network(&asked.model_name, ask).await?;
-    measure.model(network.model());
+    let network = network(app, caller, measure, &asked.model_name, None, ask).await?;
     let request = PredictRequest {
         inputs: Inputs::Json(asked.inputs),
         each,
