@@ -61,6 +61,17 @@ pub(crate) fn silu_times<S: Simd>(s: S, gate: S::F, up: S::F) -> S::F {
     s.mul(s.mul(gate, math::sigmoid(s, gate)), up)
 }
 
+/// The exact GELU.
+#[inline(always)]
+pub(crate) fn gelu_of<S: Simd>(s: S, x: S::F) -> S::F {
+    let negative = s.sub(s.splat(0.0), x);
+    let z = s.mul(s.max(negative, x), s.splat(std::f32::consts::FRAC_1_SQRT_2));
+    // The part of the normal distribution beyond |x|.
+    let tail = math::half_erfc(s, z);
+    let lower = s.mul(x, tail);
+    s.select_negative(x, lower, s.sub(x, lower))
+}
+
 /// A function of one lane.
 trait Function: Copy + Sync {
     fn apply<S: Simd>(self, s: S, x: S::F) -> S::F;
@@ -72,12 +83,7 @@ struct Gelu;
 impl Function for Gelu {
     #[inline(always)]
     fn apply<S: Simd>(self, s: S, x: S::F) -> S::F {
-        let negative = s.sub(s.splat(0.0), x);
-        let z = s.mul(s.max(negative, x), s.splat(std::f32::consts::FRAC_1_SQRT_2));
-        // The part of the normal distribution beyond |x|.
-        let tail = math::half_erfc(s, z);
-        let lower = s.mul(x, tail);
-        s.select_negative(x, lower, s.sub(x, lower))
+        gelu_of(s, x)
     }
 }
 

@@ -6,6 +6,7 @@
 
 mod activation;
 mod attention;
+mod convolution;
 mod cpu;
 mod dequantize;
 mod dtype;
@@ -26,6 +27,7 @@ mod testing;
 
 pub use activation::{gelu, gelu_tanh, silu_mul};
 pub use attention::{AttentionSpan, KvDType, KvLayer, UnknownKvDType, attention, attention_full};
+pub use convolution::{Activation, Convolution, Depthwise, Filters, Images, Window};
 pub use cpu::{Tier, cpu_tier};
 pub use dequantize::dequantize;
 pub use dtype::DType;
