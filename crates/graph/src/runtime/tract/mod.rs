@@ -1,38 +1,60 @@
 //! Networks run by tract.
 
 mod functions;
+mod layers;
 mod operators;
 mod plans;
+mod samples;
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::OnceLock;
+use std::sync::{Arc, OnceLock};
 
+use hearth_kernels::Pool;
 use tract_onnx::pb::{GraphProto, ModelProto, TensorProto};
 use tract_onnx::prelude::multithread::{Executor, multithread_tract_scope};
 use tract_onnx::prelude::{DatumType, Framework, IntoTValue, TValue, TVec, Tensor, TractResult};
 
 use super::check::Signature;
-use super::{Engine, HostTensor, Network, check_inputs};
+use super::{Engine, HostTensor, Network, check_inputs, join};
 use crate::onnx::{DataType, ValueInfo};
 use crate::{Error, Result};
 use plans::{Facts, Plans};
 
-/// The threads that products run on, started when the first network needs them.
-#[derive(Debug, Default)]
-pub(super) struct Threads(OnceLock<Executor>);
+/// The threads that networks run on, started when the first needs them.
+#[derive(Default)]
+pub(super) struct Threads(OnceLock<Workers>);
+
+#[derive(Clone)]
+struct Workers {
+    /// For our own operators, and for samples side by side.
+    pool: Arc<Pool>,
+    /// For tract's products.
+    executor: Executor,
+}
 
 impl Threads {
-    fn executor(&self, count: usize) -> Result<Executor> {
-        if let Some(executor) = self.0.get() {
-            return Ok(executor.clone());
+    fn workers(&self, count: usize) -> Result<Workers> {
+        if let Some(workers) = self.0.get() {
+            return Ok(workers.clone());
         }
-        let made = guarded(|| {
+        let executor = guarded(|| {
             Ok(match count {
                 0 | 1 => Executor::SingleThread,
                 count => Executor::multithread_with_name(count, "tract"),
             })
         })?;
-        Ok(self.0.get_or_init(|| made).clone())
+        let pool = || Arc::new(Pool::new(count.max(1)));
+        let made = || Workers {
+            pool: pool(),
+            executor,
+        };
+        Ok(self.0.get_or_init(made).clone())
+    }
+}
+
+impl std::fmt::Debug for Threads {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Threads").finish_non_exhaustive()
     }
 }
 
@@ -47,11 +69,11 @@ pub(super) fn read(mut model: &[u8]) -> Result<ModelProto> {
     })
 }
 
-/// A network run by tract: on the thread that calls, large products on the others too.
+/// A network run by tract: on the thread that calls, what takes long on the others too.
 pub(super) struct TractNetwork {
     plans: Plans,
     signature: Signature,
-    executor: Executor,
+    workers: Workers,
 }
 
 fn error(problem: impl ToString) -> Error {
@@ -117,11 +139,54 @@ impl TractNetwork {
         }
         let facts = model.graph.as_ref().map(facts).unwrap_or_default();
         let model = guarded(|| onnx.model_for_proto_model(&model))?;
+        let workers = threads.workers(count)?;
         Ok(TractNetwork {
-            plans: Plans::new(model, &signature.inputs, facts)?,
+            plans: Plans::new(model, &signature, facts, &workers.pool)?,
             signature,
-            executor: threads.executor(count)?,
+            workers,
         })
+    }
+
+    fn run_together(&self, inputs: &[HostTensor], executor: Executor) -> Result<Vec<HostTensor>> {
+        let inputs = inputs
+            .iter()
+            .map(to_tract)
+            .collect::<Result<TVec<TValue>>>()?;
+        let outputs = multithread_tract_scope(executor, || self.plans.run(inputs))?;
+        outputs.iter().map(|value| from_tract(value)).collect()
+    }
+
+    /// Runs sample by sample, as many at once as there are threads, each on one of them; those that would leave most threads
+    /// without work run one after the other on all.
+    fn run_apart(&self, inputs: &[HostTensor], samples: usize) -> Result<Vec<HostTensor>> {
+        let Workers { pool, executor } = &self.workers;
+        let bug = |what: &str| error(format!("{what}; this is a bug"));
+        let run = |sample: usize, executor: Executor| {
+            let row = |input: &HostTensor| input.slice_rows(sample..sample + 1);
+            let inputs = inputs.iter().map(row).collect::<Option<Vec<_>>>();
+            let inputs = inputs.ok_or_else(|| bug("a sample is missing"))?;
+            self.run_together(&inputs, executor)
+        };
+        let over = samples % pool.threads();
+        let at_once = samples - if 2 * over < pool.threads() { over } else { 0 };
+        let done: Vec<OnceLock<Result<Vec<HostTensor>>>> =
+            (0..at_once).map(|_| OnceLock::new()).collect();
+        pool.run(at_once, |sample| {
+            done[sample].get_or_init(|| run(sample, Executor::SingleThread));
+        });
+        let done = done.into_iter().map(|done| {
+            let done = done.into_inner();
+            done.unwrap_or_else(|| Err(bug("a sample did not run")))
+        });
+        let rest = (at_once..samples).map(|sample| run(sample, executor.clone()));
+        let done = done.chain(rest).collect::<Result<Vec<_>>>()?;
+        let outputs = (0..self.signature.outputs.len()).map(|output| {
+            let rows = done.iter().map(|sample| sample.get(output));
+            let rows = rows.collect::<Option<Vec<_>>>();
+            rows.and_then(|rows| join(&rows))
+                .ok_or_else(|| bug("samples differ in shape"))
+        });
+        outputs.collect()
     }
 }
 
@@ -136,12 +201,12 @@ impl Network for TractNetwork {
 
     fn run(&self, inputs: &[HostTensor]) -> Result<Vec<HostTensor>> {
         check_inputs(self.inputs(), inputs)?;
-        let inputs = inputs
-            .iter()
-            .map(to_tract)
-            .collect::<Result<TVec<TValue>>>()?;
-        let outputs = multithread_tract_scope(self.executor.clone(), || self.plans.run(inputs))?;
-        outputs.iter().map(|value| from_tract(value)).collect()
+        match inputs.first().and_then(HostTensor::rows) {
+            Some(samples @ 2..) if self.plans.take_samples_apart() => {
+                self.run_apart(inputs, samples)
+            }
+            _ => self.run_together(inputs, self.workers.executor.clone()),
+        }
     }
 
     fn engine(&self) -> Engine {
@@ -201,4 +266,32 @@ fn from_tract(value: &Tensor) -> Result<HostTensor> {
 
 fn unsupported(dtype: impl std::fmt::Debug) -> Error {
     error(format!("elements of type {dtype:?} are unsupported"))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use hearth_formats::pt2::Pt2Archive;
+
+    use super::*;
+    use crate::runtime::check::check;
+
+    fn network(name: &str) -> TractNetwork {
+        let path = format!("tests/fixtures/{name}.pt2");
+        let archive = Pt2Archive::open(&Path::new(env!("CARGO_MANIFEST_DIR")).join(path));
+        let model = crate::lower::lower(&archive.unwrap()).unwrap();
+        let model = read(&model.to_bytes().unwrap()).unwrap();
+        let signature = check(&model).unwrap();
+        TractNetwork::load(model, signature, &Threads::default(), 2).unwrap()
+    }
+
+    #[test]
+    fn networks_of_images_take_samples_apart() {
+        for name in ["resnet", "vit", "convnext"] {
+            assert!(network(name).plans.take_samples_apart(), "{name}");
+        }
+        // Without convolutions one plan serves batches of all sizes.
+        assert!(!network("mlp").plans.take_samples_apart());
+    }
 }

@@ -3,23 +3,27 @@
 //! A plan with symbols for sizes serves all shapes and is made once. Some operators can't be planned so, though, or find
 //! out when they run that they need to know a size; then the network is planned again for each shape that comes, and the
 //! last few plans are kept. So it is from the start where convolutions see images of one size and only their number varies:
-//! tract's fast ones need to know it. Where shapes inside depend on what an input says, as the shape that another is to be brought to,
+//! then sizes are numbers all through. Where each sample is computed from itself alone, one plan for one sample does for any
+//! number of them. Where shapes inside depend on what an input says, as the shape that another is to be brought to,
 //! the small inputs are part of the plan with their values.
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::atomic::{AtomicU8, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
+use hearth_kernels::Pool;
 use tract_onnx::prelude::{
     InferenceFact, InferenceModel, InferenceModelExt, IntoRunnable, TDim, TValue, TVec, Tensor,
-    TypedSimplePlan,
+    TypedModel, TypedSimplePlan,
 };
 use tract_onnx::tract_hir::internal::IntoArcTensor;
 use tract_onnx::tract_hir::ops::konst::Const;
 
-use super::{datum_type, guarded};
+use super::{datum_type, guarded, layers, samples};
 use crate::Result;
 use crate::onnx::{Dim, ValueInfo};
+use crate::runtime::check::Signature;
+use crate::runtime::is_batched;
 
 /// Plans that are kept at least, and at most.
 const KEPT: (usize, usize) = (2, 8);
@@ -59,6 +63,9 @@ pub(super) struct Facts {
 pub(super) struct Plans {
     model: InferenceModel,
     inputs: Vec<ValueInfo>,
+    pool: Arc<Pool>,
+    /// Whether a batch is computed sample by sample.
+    is_apart: bool,
     /// For all shapes, where there is one.
     general: Option<Plan>,
     /// The least [`Known`] that was not seen to fail where more did not.
@@ -74,16 +81,44 @@ impl Plans {
     ///
     /// # Errors
     /// It can be planned neither for all shapes nor for small ones, and no input is small enough to be part of a plan.
-    pub(super) fn new(model: InferenceModel, inputs: &[ValueInfo], facts: Facts) -> Result<Plans> {
-        let general = guarded(|| model.clone().into_optimized()?.into_runnable());
+    pub(super) fn new(
+        model: InferenceModel,
+        signature: &Signature,
+        facts: Facts,
+        pool: &Arc<Pool>,
+    ) -> Result<Plans> {
+        let inputs = signature.inputs.as_slice();
         let mut plans = Plans {
             model,
             inputs: inputs.to_vec(),
+            pool: Arc::clone(pool),
+            is_apart: false,
             general: None,
             known: AtomicU8::new(Known::Nothing as u8),
             kept: (KEPT_BYTES / facts.weight_bytes.max(1)).clamp(KEPT.0, KEPT.1),
             special: Mutex::default(),
         };
+        let typed = guarded(|| plans.model.clone().into_typed()?.into_decluttered());
+        if facts.has_convolutions
+            && is_only_count_open(inputs)
+            && is_batched(inputs, &signature.outputs)
+            && let Ok(typed) = &typed
+            && plans.is_by_sample(typed)?
+        {
+            let row = |input: &ValueInfo| {
+                [&[1], &input.dims.iter().map(small).collect::<Vec<_>>()[1..]].concat()
+            };
+            let one = Key {
+                shapes: inputs.iter().map(row).collect(),
+                values: vec![None; inputs.len()],
+            };
+            if plans.special(one).is_ok() {
+                plans.is_apart = true;
+                plans.known = AtomicU8::new(Known::Shapes as u8);
+                return Ok(plans);
+            }
+        }
+        let general = typed.and_then(|typed| plans.planned(&typed));
         match general {
             Ok(_) if facts.has_convolutions && is_only_count_open(inputs) => {
                 plans.known = AtomicU8::new(Known::Shapes as u8);
@@ -104,6 +139,33 @@ impl Plans {
             }
         }
         Ok(plans)
+    }
+
+    /// Whether a batch is to be run sample by sample.
+    pub(super) fn take_samples_apart(&self) -> bool {
+        self.is_apart
+    }
+
+    /// Whether each sample is computed from itself alone, by the symbol that counts them.
+    fn is_by_sample(&self, model: &TypedModel) -> Result<bool> {
+        let Some(Dim::Symbol(name)) = self.inputs.first().and_then(|input| input.dims.first())
+        else {
+            return Ok(false);
+        };
+        match model.symbols.get(name) {
+            Some(count) => guarded(|| samples::are_independent(model, &count)),
+            None => Ok(false),
+        }
+    }
+
+    /// A plan of a model that is free of what only its author needed.
+    fn planned(&self, model: &TypedModel) -> Result<Plan> {
+        let run = |mut model: TypedModel| {
+            model.optimize()?;
+            model.into_runnable()
+        };
+        guarded(|| layers::with_layers(model, &self.pool).and_then(run))
+            .or_else(|_| guarded(|| run(model.clone())))
     }
 
     /// Runs the network.
@@ -200,15 +262,16 @@ impl Plans {
                     }
                 }
                 model.set_input_outlets(&given)?;
-                let optimized = || model.clone().into_optimized()?.into_runnable();
+                Ok(model)
+            })
+            .and_then(|model| {
+                let typed = guarded(|| model.clone().into_typed()?.into_decluttered());
                 // A rule that fails on the network is no reason not to run it without the rules.
-                optimized().or_else(|error| {
-                    let plain = model
-                        .clone()
-                        .into_typed()
-                        .and_then(IntoRunnable::into_runnable);
-                    plain.map_err(|_| error)
-                })
+                typed
+                    .and_then(|typed| self.planned(&typed))
+                    .or_else(|error| {
+                        guarded(|| model.into_typed()?.into_runnable()).map_err(|_| error)
+                    })
             })?,
         };
         if kept.len() >= self.kept {

@@ -1,7 +1,7 @@
-//! Operators that tract lacks and that are no functions of others, computed here.
+//! Operators that tract lacks and that are no functions of others, or that it is slow at, computed here.
 //!
-//! Each is a file with the operator as ONNX's documents define it. They are rare in networks: what counts is that they are
-//! right, so numbers are computed in double precision, but for attention.
+//! Each is a file with the operator as ONNX's documents define it. Most are rare in networks: what counts is that they are
+//! right, so numbers are computed in double precision, but for attention and norms.
 
 mod affine_grid;
 mod attention;
@@ -11,6 +11,7 @@ mod col2im;
 mod compress;
 mod cumulative;
 mod det;
+mod layer_normalization;
 mod max_unpool;
 mod reverse_sequence;
 mod roi_align;
@@ -27,7 +28,7 @@ use tract_onnx::tract_hir::internal::*;
 /// Reads an operator's settings from a node.
 type Read = fn(&ParsingContext, &NodeProto) -> TractResult<Arc<dyn Operator>>;
 
-const OPERATORS: [(&str, Read); 14] = [
+const OPERATORS: [(&str, Read); 15] = [
     ("AffineGrid", affine_grid::read),
     ("Attention", attention::read),
     ("BitCast", bit_cast::read),
@@ -37,6 +38,7 @@ const OPERATORS: [(&str, Read); 14] = [
     ("CumProd", cumulative::read),
     ("CumSum", cumulative::read),
     ("Det", det::read),
+    ("LayerNormalization", layer_normalization::read),
     ("MaxUnpool", max_unpool::read),
     ("ReverseSequence", reverse_sequence::read),
     ("RoiAlign", roi_align::read),
@@ -64,11 +66,22 @@ trait Operator: Debug + Send + Sync {
     /// # Errors
     /// The inputs don't fit together.
     fn eval(&self, inputs: &[TValue]) -> TractResult<TVec<Tensor>>;
+
+    /// Whether the first output is of the first input's type and shape.
+    fn keeps_shape(&self) -> bool {
+        false
+    }
+
+    /// Whether all outputs have a dimension of the first input, of so many, as it is, and each place along it depends on the
+    /// same of that input alone, and on other inputs whole.
+    fn carries(&self, _dim: usize, _rank: usize) -> bool {
+        false
+    }
 }
 
 /// An operator as a node of tract's.
 #[derive(Debug, Clone)]
-struct Ours {
+pub(super) struct Ours {
     name: String,
     operator: Arc<dyn Operator>,
     /// Which of what it gives the node has names for.
@@ -89,6 +102,13 @@ fn ours(
         wanted: node.output.iter().map(|name| !name.is_empty()).collect(),
     };
     Ok((expand(ours), vec![]))
+}
+
+impl Ours {
+    /// As of its operator.
+    pub(super) fn carries(&self, dim: usize, rank: usize) -> bool {
+        self.operator.carries(dim, rank)
+    }
 }
 
 impl PartialEq for Ours {
@@ -147,10 +167,16 @@ impl Expansion for Ours {
 
     fn rules<'r, 'p: 'r, 's: 'r>(
         &'s self,
-        _: &mut Solver<'r>,
-        _: &'p [TensorProxy],
-        _: &'p [TensorProxy],
+        solver: &mut Solver<'r>,
+        inputs: &'p [TensorProxy],
+        outputs: &'p [TensorProxy],
     ) -> InferenceResult {
+        if self.operator.keeps_shape()
+            && let (Some(input), Some(output)) = (inputs.first(), outputs.first())
+        {
+            solver.equals(&input.datum_type, &output.datum_type)?;
+            solver.equals(&input.shape, &output.shape)?;
+        }
         Ok(())
     }
 }
