@@ -1,5 +1,5 @@
-//! Networks on tract: convolutions and products by our own kernels give what tract's own operators give, and a
-//! sample's answer does not depend on its batch.
+//! Networks on tract: convolutions and products by our own kernels give what tract's own operators give, a sample's answer does
+//! not depend on its batch, and names are only names.
 
 mod golden_format;
 
@@ -277,6 +277,29 @@ fn networks_that_mix_samples_see_all_of_them() {
             );
         }
     }
+}
+
+#[test]
+fn nodes_may_have_any_names() {
+    let mut net = Build::new();
+    let shape = Tensor {
+        name: String::new(),
+        dtype: DataType::Int64,
+        dims: vec![4],
+        bytes: hearth_kernels::Bytes::from(
+            [0, 2, 3, -1].map(i64::to_le_bytes).as_flattened().to_vec(),
+        ),
+    };
+    let shape = net.node("Constant", &[], &[("value", AttributeValue::Tensor(shape))]);
+    let mut out = net.node("Reshape", &["x", &shape], &[]);
+    for _ in 0..3 {
+        out = net.node("Relu", &[&out], &[]);
+    }
+    // As tract calls the parts of the first.
+    for (i, name) in ["", "a", "a.0", "a.1", "a.cast"].into_iter().enumerate() {
+        net.nodes[i].name = name.into();
+    }
+    net.check(&out, 4, &numbers(6, &[2, 6, 13, 11]));
 }
 
 #[test]

@@ -123,6 +123,16 @@ fn check_known(graph: &GraphProto, onnx: &tract_onnx::Onnx) -> Result<()> {
     Ok(())
 }
 
+/// Numbers the nodes' names: tract makes names of its own by adding to them, such as `a.1` to `a`, that others may have.
+fn number_names(graph: &mut GraphProto) {
+    for (i, node) in graph.node.iter_mut().enumerate() {
+        if node.name.is_empty() {
+            node.name = node.output.first().cloned().unwrap_or_default();
+        }
+        node.name = format!("{} ({i})", node.name);
+    }
+}
+
 impl TractNetwork {
     /// Prepares a model to run on `count` threads.
     pub(super) fn load(
@@ -134,8 +144,9 @@ impl TractNetwork {
         functions::write_out(&mut model);
         let mut onnx = tract_onnx::onnx();
         operators::register(&mut onnx.op_register);
-        if let Some(graph) = &model.graph {
+        if let Some(graph) = &mut model.graph {
             check_known(graph, &onnx)?;
+            number_names(graph);
         }
         let facts = model.graph.as_ref().map(facts).unwrap_or_default();
         let model = guarded(|| onnx.model_for_proto_model(&model))?;
