@@ -1,8 +1,8 @@
 //! Model files: GGUF and safetensors, read and written, quantized and dequantized; exported programs of PyTorch, read.
 //!
 //! [`Checkpoint`] is the one view on a model that the engine and the converter use; [`gguf`] and [`safetensors`] are the
-//! formats below it, [`quant`] the codecs of block types. [`pt2`] are exported programs, graph and weights, in terms of
-//! [`torch`]'s tensors.
+//! formats below it, [`quant`] the codecs of block types. [`pt2`] are exported programs, graph and weights, [`torchscript`]
+//! modules in TorchScript, source and weights, both in terms of [`torch`]'s tensors.
 //!
 //! Files are not trusted. Every parser checks counts, lengths and offsets against the size of the file before it
 //! allocates, and its errors name the file, the field and the offset. Tensors are never copied on opening: they are
@@ -19,6 +19,7 @@ pub mod pt2;
 pub mod quant;
 pub mod safetensors;
 pub mod torch;
+pub mod torchscript;
 mod zip;
 
 pub use checkpoint::{Checkpoint, Source, Tensor, TensorLayout};

@@ -1,14 +1,16 @@
 //! Zip archives as PyTorch writes them: entries stored as they are, found through the central directory, zip64 included.
 //!
 //! Nothing is ever unpacked to disk. An entry is a range of the archive's own bytes, so no entry can take more memory
-//! than the file has, and compressed entries, which PyTorch never writes, are refused. Checksums are not looked at:
-//! PyTorch lets its users leave them out.
+//! than the file has. Compressed entries are refused but where they are expected, which is in the sources of TorchScript;
+//! who unpacks one says how large it may be. Checksums are not looked at: PyTorch lets its users leave them out.
 //!
 //! Layout: <https://pkware.cachefly.net/webdocs/casestudies/APPNOTE.TXT>, sections 4.3.7 to 4.3.16 and 4.5.3.
 
 use std::collections::BTreeMap;
+use std::io::Read;
 use std::ops::Range;
 
+use flate2::read::DeflateDecoder;
 use hearth_kernels::Bytes;
 
 use crate::{Error, Result};
@@ -32,7 +34,15 @@ const ZIP64_EXTRA: u16 = 1;
 pub(crate) struct ZipArchive {
     label: String,
     data: Bytes,
-    entries: BTreeMap<String, Range<usize>>,
+    entries: BTreeMap<String, Entry>,
+}
+
+/// Where an entry's bytes lie in the archive.
+#[derive(Debug, Clone)]
+struct Entry {
+    range: Range<usize>,
+    /// How many bytes they are unpacked, where they are compressed.
+    unpacked_bytes: Option<u64>,
 }
 
 /// The fields of an entry in the central directory.
@@ -57,9 +67,19 @@ impl ZipArchive {
     /// The bytes are no sound archive: a header is cut short or out of range, two entries overlap or share a name, a name
     /// climbs out of the archive, an entry is compressed or encrypted.
     pub(crate) fn from_bytes(data: Bytes, label: String) -> Result<ZipArchive> {
+        Self::read(data, label, false)
+    }
+
+    /// As [`ZipArchive::from_bytes`], of an archive whose entries may be compressed; [`ZipArchive::content`] unpacks them.
+    pub(crate) fn with_compressed(data: Bytes, label: String) -> Result<ZipArchive> {
+        Self::read(data, label, true)
+    }
+
+    fn read(data: Bytes, label: String, may_compress: bool) -> Result<ZipArchive> {
         let reader = Reader {
             data: &data,
             label: &label,
+            may_compress,
         };
         let directory = reader.directory()?;
         let mut entries = BTreeMap::new();
@@ -69,8 +89,8 @@ impl ZipArchive {
             let name = entry.name.clone();
             // A name that ends in a slash is a folder, which holds nothing.
             if !name.ends_with('/') {
-                let range = reader.content(entry, directory.start)?;
-                if entries.insert(name.clone(), range).is_some() {
+                let entry = reader.content(entry, directory.start)?;
+                if entries.insert(name.clone(), entry).is_some() {
                     return Err(reader.malformed(
                         &format!("entry {name:?}"),
                         at,
@@ -80,7 +100,10 @@ impl ZipArchive {
             }
             at = next;
         }
-        let mut order: Vec<(&String, &Range<usize>)> = entries.iter().collect();
+        let mut order: Vec<(&String, &Range<usize>)> = entries
+            .iter()
+            .map(|(name, entry)| (name, &entry.range))
+            .collect();
         order.sort_by_key(|(_, range)| (range.start, range.end));
         for pair in order.windows(2) {
             let ((a, first), (b, second)) = (pair[0], pair[1]);
@@ -104,9 +127,52 @@ impl ZipArchive {
         self.entries.keys().map(String::as_str)
     }
 
-    /// An entry's bytes, or `None` where there is no such entry.
+    /// Whether there is an entry of this name.
+    pub(crate) fn contains(&self, name: &str) -> bool {
+        self.entries.contains_key(name)
+    }
+
+    /// An entry's bytes, or `None` where there is no such entry, or it is compressed.
     pub(crate) fn get(&self, name: &str) -> Option<Bytes> {
-        Some(self.data.slice(self.entries.get(name)?.clone()))
+        let entry = self.entries.get(name)?;
+        let is_plain = entry.unpacked_bytes.is_none();
+        is_plain.then(|| self.data.slice(entry.range.clone()))
+    }
+
+    /// An entry's bytes, unpacked if need be, or `None` where there is no such entry.
+    ///
+    /// # Errors
+    /// It is compressed, and the compression is not sound, or there are more than `most` bytes in it.
+    pub(crate) fn content(&self, name: &str, most: usize) -> Result<Option<Bytes>> {
+        let Some(entry) = self.entries.get(name) else {
+            return Ok(None);
+        };
+        let Some(unpacked_bytes) = entry.unpacked_bytes else {
+            return Ok(self.get(name));
+        };
+        let malformed = |problem: String| Error::Malformed {
+            file: self.label.clone(),
+            field: format!("entry {name:?}"),
+            offset: entry.range.start as u64,
+            problem,
+        };
+        if unpacked_bytes > most as u64 {
+            return Err(malformed(format!(
+                "{unpacked_bytes} bytes, of which {most} are the most"
+            )));
+        }
+        // What it says of its size is not believed: memory is taken as bytes come.
+        let mut bytes = Vec::new();
+        DeflateDecoder::new(&self.data[entry.range.clone()])
+            .take(unpacked_bytes + 1)
+            .read_to_end(&mut bytes)
+            .map_err(|e| malformed(format!("its compression is not sound: {e}")))?;
+        if bytes.len() as u64 != unpacked_bytes {
+            return Err(malformed(format!(
+                "it is said to unpack to {unpacked_bytes} bytes, and does not"
+            )));
+        }
+        Ok(Some(bytes.into()))
     }
 
     /// An entry's bytes.
@@ -123,6 +189,7 @@ impl ZipArchive {
 struct Reader<'a> {
     data: &'a [u8],
     label: &'a str,
+    may_compress: bool,
 }
 
 impl Reader<'_> {
@@ -268,7 +335,8 @@ impl Reader<'_> {
     }
 
     /// Where an entry's content lies, which has to be before `end`.
-    fn content(&self, entry: DirectoryEntry, end: usize) -> Result<Range<usize>> {
+    fn content(&self, entry: DirectoryEntry, end: usize) -> Result<Entry> {
+        const DEFLATED: u16 = 8;
         let field = format!("entry {:?}", entry.name);
         let unsupported = |what: &str| {
             Err(Error::unsupported(
@@ -279,11 +347,12 @@ impl Reader<'_> {
         if entry.flags & 1 != 0 {
             return unsupported("encrypted");
         }
-        if entry.method != 0 {
+        let is_compressed = entry.method == DEFLATED && self.may_compress;
+        if entry.method != 0 && !is_compressed {
             return unsupported(&format!("compressed (method {})", entry.method));
         }
         let at = self.index(&field, end, entry.local_offset)?;
-        if entry.stored_bytes != entry.content_bytes {
+        if !is_compressed && entry.stored_bytes != entry.content_bytes {
             return Err(self.malformed(
                 &field,
                 at,
@@ -305,9 +374,12 @@ impl Reader<'_> {
             + LOCAL_HEADER_BYTES
             + usize::from(u16_at(header, 26))
             + usize::from(u16_at(header, 28));
-        let len = usize::try_from(entry.content_bytes).unwrap_or(usize::MAX);
+        let len = usize::try_from(entry.stored_bytes).unwrap_or(usize::MAX);
         self.bytes(&field, start, len, end)?;
-        Ok(start..start + len)
+        Ok(Entry {
+            range: start..start + len,
+            unpacked_bytes: is_compressed.then_some(entry.content_bytes),
+        })
     }
 }
 
@@ -436,6 +508,37 @@ pub(crate) mod tests {
             }
         };
         assert!(problem(&[("a", b"12"), ("b", b"34")], same).contains("overlap"));
+    }
+
+    #[test]
+    fn compressed_entries_are_unpacked_where_they_may_be() {
+        use flate2::Compression;
+        use flate2::write::DeflateEncoder;
+        use std::io::Write;
+
+        let text = "the same again, ".repeat(100);
+        let mut encoder = DeflateEncoder::new(Vec::new(), Compression::default());
+        encoder.write_all(text.as_bytes()).unwrap();
+        let packed = encoder.finish().unwrap();
+        let said = |bytes: u32| {
+            let bytes = archive(&[("a", &packed)], |_, fixed| {
+                fixed[10] = 8;
+                fixed[24..28].copy_from_slice(&bytes.to_le_bytes());
+            });
+            ZipArchive::with_compressed(Bytes::from(bytes), "file".into()).unwrap()
+        };
+        let zip = said(1600);
+        assert!(zip.get("a").is_none());
+        assert_eq!(&*zip.content("a", 1600).unwrap().unwrap(), text.as_bytes());
+        assert!(zip.content("b", 1600).unwrap().is_none());
+        let problem = |zip: ZipArchive, most| zip.content("a", most).unwrap_err().to_string();
+        assert!(problem(zip, 1599).contains("1600 bytes, of which 1599"));
+        for wrong in [0, 1599, 1601, u32::MAX - 1] {
+            assert!(problem(said(wrong), usize::MAX).contains("and does not"));
+        }
+        let broken = archive(&[("a", b"\xff\xff\xff")], |_, fixed| fixed[10] = 8);
+        let broken = ZipArchive::with_compressed(Bytes::from(broken), "file".into()).unwrap();
+        assert!(problem(broken, 9).contains("not sound"));
     }
 
     #[test]

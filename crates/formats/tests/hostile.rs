@@ -8,6 +8,7 @@ use hearth_formats::gguf::{Array, GgufFile, GgufWriter, Metadata, TensorSpec, Va
 use hearth_formats::pt2::Pt2Archive;
 use hearth_formats::safetensors::SafetensorsFile;
 use hearth_formats::torch::TorchFile;
+use hearth_formats::torchscript::{ScriptArchive, ScriptValue};
 use hearth_kernels::{Bytes, DType, dequantize};
 use proptest::prelude::*;
 
@@ -41,6 +42,11 @@ const PT2: [&[u8]; 3] = [
     include_bytes!("fixtures/mlp-2.5.pt2"),
     include_bytes!("fixtures/mlp-2.8.pt2"),
     include_bytes!("fixtures/mlp.pt2"),
+];
+
+const SCRIPT: [&[u8]; 2] = [
+    include_bytes!("../../graph/tests/fixtures/script/mlp.pt"),
+    include_bytes!("../../graph/tests/fixtures/script/branches-scripted.pt"),
 ];
 
 /// Parses and reads everything that parses.
@@ -84,6 +90,20 @@ fn read_pt2(bytes: Vec<u8>) -> bool {
     };
     for spec in &archive.program().graph_module.signature.input_specs {
         archive.tensor(spec).expect("checked when it was opened");
+    }
+    true
+}
+
+fn read_script(bytes: Vec<u8>) -> bool {
+    let Ok(archive) = ScriptArchive::from_bytes(Bytes::from(bytes), "hostile".into()) else {
+        return false;
+    };
+    for value in archive.data().iter() {
+        if let ScriptValue::Tensor(t) = value
+            && t.dense_bytes() < MOST_BYTES / 2
+        {
+            t.dense();
+        }
     }
     true
 }
@@ -220,7 +240,8 @@ proptest! {
     fn random_bytes_are_no_model(bytes in prop::collection::vec(any::<u8>(), 0..600)) {
         prop_assert!(!check(read_gguf, bytes.clone()));
         check(read_safetensors, bytes.clone());
-        prop_assert!(!check(read_pt2, bytes));
+        prop_assert!(!check(read_pt2, bytes.clone()));
+        prop_assert!(!check(read_script, bytes));
     }
 
     #[test]
@@ -229,6 +250,14 @@ proptest! {
         damages in prop::collection::vec(damage(), 1..4),
     ) {
         check(read_pt2, apply(PT2[layout].to_vec(), &damages));
+    }
+
+    #[test]
+    fn damaged_modules_are_survived(
+        which in 0..SCRIPT.len(),
+        damages in prop::collection::vec(damage(), 1..4),
+    ) {
+        check(read_script, apply(SCRIPT[which].to_vec(), &damages));
     }
 
     #[test]

@@ -9,15 +9,12 @@ use serde::Deserialize;
 use super::check::check;
 use super::json::quote_non_finite;
 use super::schema::{ExportedProgram, InputSpec, SymInt, TensorMeta};
-use crate::torch::{ScalarType, StridedTensor, TorchFile};
+use crate::torch::{SPARE_COPY_BYTES, ScalarType, StridedTensor, TorchFile};
 use crate::zip::ZipArchive;
 use crate::{Error, Result, mmap};
 
 /// The schema's major versions that are read: 7 is PyTorch 2.5, 8 is 2.6 to 2.15.
 const SCHEMA_MAJORS: std::ops::RangeInclusive<u32> = 7..=8;
-/// Tensors that are not laid out densely are copied; copies of up to this many bytes beyond the file's own size are
-/// fine, such as masks that repeat one row.
-const SPARE_COPY_BYTES: usize = 64 << 20;
 
 /// An open archive.
 #[derive(Debug)]
@@ -56,7 +53,13 @@ impl Pt2Archive {
     /// As of [`Pt2Archive::open`].
     pub fn from_bytes(data: Bytes, label: String) -> Result<Pt2Archive> {
         let file_bytes = data.len();
-        let zip = ZipArchive::from_bytes(data, label.clone())?;
+        let zip = ZipArchive::from_bytes(data.clone(), label.clone()).map_err(|error| {
+            // The sources of TorchScript are compressed.
+            match ZipArchive::with_compressed(data, label.clone()) {
+                Ok(zip) if is_script(&zip) => Error::unsupported(&label, SCRIPT),
+                _ => error,
+            }
+        })?;
         let parts = Parts::find(&zip, &label)?;
         let program = parts.program()?;
         let weights = parts.tensors(Kind::Weights)?;
@@ -193,6 +196,12 @@ struct PayloadMeta {
     tensor_meta: Option<TensorMeta>,
 }
 
+const SCRIPT: &str = "a TorchScript archive; call the file .pt";
+
+fn is_script(zip: &ZipArchive) -> bool {
+    zip.names().any(|name| name.ends_with("/constants.pkl"))
+}
+
 impl<'a> Parts<'a> {
     fn find(zip: &'a ZipArchive, label: &'a str) -> Result<Parts<'a>> {
         if zip.get(FLAT_PROGRAM).is_some() {
@@ -209,8 +218,8 @@ impl<'a> Parts<'a> {
             .find_map(|name| name.strip_suffix("archive_format"))
             .filter(|root| root.is_empty() || root.find('/') == Some(root.len() - 1))
         else {
-            let what = if zip.names().any(|n| n.ends_with("/constants.pkl")) {
-                "a TorchScript archive; export the model with torch.export"
+            let what = if is_script(zip) {
+                SCRIPT
             } else if zip.names().any(|n| n.ends_with("/data.pkl")) {
                 "a checkpoint of weights alone; export the model with torch.export"
             } else {

@@ -1,4 +1,5 @@
-//! Pickles of tensors: a machine for the few instructions and constructors that `torch.save` writes, and no others.
+//! Pickles of tensors: a machine for the few instructions and constructors that `torch.save` and TorchScript write, and no
+//! others.
 //!
 //! Python's own unpickler calls whatever a pickle names. This one calls nothing: dictionaries, lists, numbers, strings,
 //! and the functions that build tensors and parameters become data, and any other name is refused.
@@ -14,19 +15,19 @@ use std::collections::HashMap;
 const MAX_OBJECTS: usize = 50_000_000;
 
 /// An object's place in the list.
-pub(super) type Id = u32;
+pub(crate) type Id = u32;
 
 /// An object that a pickle builds.
 #[derive(Debug, Clone)]
-pub(super) enum Object {
+pub(crate) enum Object {
     /// `None`.
     None,
     /// A boolean.
-    Bool,
+    Bool(bool),
     /// An integer of up to 64 bits.
     Int(i64),
     /// A floating-point number.
-    Float,
+    Float(f64),
     /// A string.
     Str(String),
     /// Bytes.
@@ -43,13 +44,15 @@ pub(super) enum Object {
     Storage(Id),
     /// The result of a call that builds a tensor: the function's name and its arguments.
     Call(String, Vec<Id>),
+    /// An object of TorchScript: `module name` of its class, and its state.
+    Instance(String, Option<Id>),
     /// A device, a size or another value that says nothing about data.
     Opaque,
 }
 
 /// What a pickle holds.
 #[derive(Debug)]
-pub(super) struct Pickle {
+pub(crate) struct Pickle {
     objects: Vec<Object>,
     root: Id,
 }
@@ -60,8 +63,21 @@ impl Pickle {
     /// # Errors
     /// The offset of the instruction, and a sentence on what is wrong with it.
     pub(super) fn parse(bytes: &[u8]) -> Result<Pickle, (usize, String)> {
+        Self::run(bytes, false)
+    }
+
+    /// Runs a pickle of TorchScript, in which there are objects of its classes as well.
+    ///
+    /// # Errors
+    /// As of [`Pickle::parse`].
+    pub(crate) fn parse_script(bytes: &[u8]) -> Result<Pickle, (usize, String)> {
+        Self::run(bytes, true)
+    }
+
+    fn run(bytes: &[u8], is_script: bool) -> Result<Pickle, (usize, String)> {
         let mut machine = Machine {
             bytes,
+            is_script,
             at: 0,
             objects: Vec::new(),
             stack: Vec::new(),
@@ -84,18 +100,24 @@ impl Pickle {
     }
 
     /// The object that the pickle is.
-    pub(super) fn root(&self) -> Id {
+    pub(crate) fn root(&self) -> Id {
         self.root
     }
 
     /// An object by its place.
-    pub(super) fn get(&self, id: Id) -> &Object {
+    pub(crate) fn get(&self, id: Id) -> &Object {
         &self.objects[id as usize]
+    }
+
+    /// How many objects there are, whose places are those below it.
+    pub(crate) fn len(&self) -> Id {
+        self.objects.len() as Id
     }
 }
 
 struct Machine<'a> {
     bytes: &'a [u8],
+    is_script: bool,
     at: usize,
     objects: Vec<Object>,
     stack: Vec<Id>,
@@ -123,8 +145,8 @@ impl Machine<'_> {
                 self.pop()?;
             }
             b'N' => self.push(Object::None)?,
-            0x88 => self.push(Object::Bool)?,
-            0x89 => self.push(Object::Bool)?,
+            0x88 => self.push(Object::Bool(true))?,
+            0x89 => self.push(Object::Bool(false))?,
             b'J' => {
                 let n = i32::from_le_bytes(self.array()?);
                 self.push(Object::Int(n.into()))?;
@@ -139,8 +161,8 @@ impl Machine<'_> {
             }
             0x8a => self.long()?,
             b'G' => {
-                self.take(8)?;
-                self.push(Object::Float)?;
+                let x = f64::from_be_bytes(self.array()?);
+                self.push(Object::Float(x))?;
             }
             // BINUNICODE, SHORT_BINUNICODE, BINUNICODE8
             b'X' => {
@@ -241,8 +263,20 @@ impl Machine<'_> {
             b'R' => self.reduce()?,
             // BUILD: attributes of what is below. Tensors carry none that matter, ordered dictionaries `_metadata`.
             b'b' => {
-                self.pop()?;
-                self.top()?;
+                let state = self.pop()?;
+                let top = self.top()? as usize;
+                if let Object::Instance(_, its) = &mut self.objects[top] {
+                    *its = Some(state);
+                }
+            }
+            // NEWOBJ
+            0x81 if self.is_script => {
+                let pair = self.pop_many(2)?;
+                let Object::Global(class) = self.get(pair[0]) else {
+                    return Err("an object of what is no class".into());
+                };
+                let object = Object::Instance(class.clone(), None);
+                self.push(object)?;
             }
             other => {
                 return Err(format!(
@@ -272,6 +306,12 @@ impl Machine<'_> {
             | "torch._utils _rebuild_parameter"
             | "torch._utils _rebuild_parameter_with_state" => Object::Call(name, args),
             "torch device" | "torch Size" | "builtins set" => Object::Opaque,
+            // Lists and dictionaries with the types of their members, which they come as without.
+            _ if self.is_script && name.starts_with("torch.jit._pickle ") => {
+                let id = *args.first().ok_or("a list of nothing")?;
+                self.stack.push(id);
+                return Ok(());
+            }
             _ => {
                 return Err(format!(
                     "it calls {name:?}, which builds no tensor; Hearth runs no code from files"
@@ -442,7 +482,7 @@ mod tests {
         };
         assert!(matches!(p.get(tuple[0]), Object::Int(1)));
         assert!(matches!(p.get(tuple[1]), Object::Int(-2)));
-        assert!(matches!(p.get(tuple[2]), Object::Bool));
+        assert!(matches!(p.get(tuple[2]), Object::Bool(true)));
         assert!(matches!(p.get(items[1].1), Object::List(list) if list.len() == 1));
     }
 
@@ -479,6 +519,24 @@ mod tests {
         assert!(problem(b"\x8a\x09123456789.").contains("9 bytes"));
         assert!(problem(b"iabc").contains("0x69"));
         assert!(problem(b"caaa").contains("without an end"));
+    }
+
+    #[test]
+    fn objects_of_classes_are_read_in_torchscript_alone() {
+        // __torch__.Net with the attributes {'p': 0.5, 'ids': [1]}
+        let bytes = b"\x80\x02c__torch__\nNet\n)\x81}(X\x01\x00\x00\x00pG\x3f\xe0\0\0\0\0\0\0\
+            X\x03\x00\x00\x00idsctorch.jit._pickle\nbuild_intlist\n](K\x01e\x85Rub.";
+        assert!(problem(bytes).contains("0x81"));
+        let p = Pickle::parse_script(bytes).unwrap();
+        let Object::Instance(class, Some(state)) = p.get(p.root()) else {
+            panic!("an object with a state");
+        };
+        assert_eq!(class, "__torch__ Net");
+        let Object::Dict(items) = p.get(*state) else {
+            panic!("a dictionary");
+        };
+        assert!(matches!(p.get(items[0].1), Object::Float(x) if *x == 0.5));
+        assert!(matches!(p.get(items[1].1), Object::List(list) if list.len() == 1));
     }
 
     #[test]

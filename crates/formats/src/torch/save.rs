@@ -52,9 +52,10 @@ impl TorchFile {
             offset: at as u64,
             problem,
         })?;
-        let reader = Reader {
+        let folder = format!("{root}data/");
+        let reader = TensorReader {
             zip: &zip,
-            root: &root,
+            folder: &folder,
             pickle: &pickle,
         };
         let Object::Dict(items) = pickle.get(pickle.root()) else {
@@ -85,15 +86,17 @@ impl TorchFile {
     }
 }
 
-struct Reader<'a> {
-    zip: &'a ZipArchive,
-    root: &'a str,
-    pickle: &'a Pickle,
+/// The tensors of a pickle whose storages lie in a folder of an archive.
+pub(crate) struct TensorReader<'a> {
+    pub(crate) zip: &'a ZipArchive,
+    /// The folder, with its slash.
+    pub(crate) folder: &'a str,
+    pub(crate) pickle: &'a Pickle,
 }
 
-impl Reader<'_> {
+impl TensorReader<'_> {
     /// The tensor that an object is, or `None` where it is none.
-    fn tensor(&self, id: Id) -> Result<Option<StridedTensor>, String> {
+    pub(crate) fn tensor(&self, id: Id) -> Result<Option<StridedTensor>, String> {
         let mut object = self.pickle.get(id);
         // A parameter wraps a tensor. Pickles can nest such calls without end, real ones do so once.
         for _ in 0..2 {
@@ -125,6 +128,21 @@ impl Reader<'_> {
 
     /// `("storage", storage class, key, location, elements)`.
     fn storage(&self, id: Id) -> Result<(ScalarType, Bytes), String> {
+        let (dtype, key) = self.stored(id)?;
+        let name = format!("{}{key}", self.folder);
+        let bytes = self.zip.get(&name).ok_or_else(|| {
+            if self.zip.contains(&name) {
+                return format!(
+                    "the entry {name:?} is compressed; PyTorch stores tensors as they are"
+                );
+            }
+            format!("the archive has no entry {name:?}")
+        })?;
+        Ok((dtype, bytes))
+    }
+
+    /// The type and the key of a storage.
+    fn stored(&self, id: Id) -> Result<(ScalarType, &str), String> {
         let Object::Storage(id) = self.pickle.get(id) else {
             return Err("it has no storage".into());
         };
@@ -143,12 +161,22 @@ impl Reader<'_> {
             .strip_prefix("torch ")
             .and_then(ScalarType::of_storage)
             .ok_or_else(|| format!("a storage of the unknown class {class:?}"))?;
-        let name = format!("{}data/{key}", self.root);
-        let bytes = self
-            .zip
-            .get(&name)
-            .ok_or_else(|| format!("the archive has no entry {name:?}"))?;
-        Ok((dtype, bytes))
+        Ok((dtype, key))
+    }
+
+    /// Type and sizes of the tensor that an object is, whether or not its elements are there; `None` where it is none.
+    pub(crate) fn described(&self, id: Id) -> Option<(ScalarType, Vec<i64>)> {
+        let Object::Call(name, args) = self.pickle.get(id) else {
+            return None;
+        };
+        let [storage, _, sizes, ..] = args.as_slice() else {
+            return None;
+        };
+        if name.contains("_rebuild_parameter") {
+            return None;
+        }
+        let (dtype, _) = self.stored(*storage).ok()?;
+        Some((dtype, self.ints(*sizes).ok()?))
     }
 
     fn ints(&self, id: Id) -> Result<Vec<i64>, String> {

@@ -52,6 +52,58 @@ impl ScalarType {
         matches!(self, Half | BFloat16 | Float | Double)
     }
 
+    /// The type of a number in TorchScript's code, which counts as C++ does.
+    ///
+    /// Source: `c10/core/ScalarType.h`.
+    pub fn of_code(number: i64) -> Option<ScalarType> {
+        use ScalarType::*;
+        Some(match number {
+            0 => Byte,
+            1 => Char,
+            2 => Short,
+            3 => Int,
+            4 => Long,
+            5 => Half,
+            6 => Float,
+            7 => Double,
+            8 => ComplexHalf,
+            9 => ComplexFloat,
+            10 => ComplexDouble,
+            11 => Bool,
+            15 => BFloat16,
+            27 => UInt16,
+            28 => UInt32,
+            29 => UInt64,
+            _ => return None,
+        })
+    }
+
+    /// The type that PyTorch calls `name`, such as `float32`.
+    pub fn of_name(name: &str) -> Option<ScalarType> {
+        use ScalarType::*;
+        Some(match name {
+            "uint8" => Byte,
+            "int8" => Char,
+            "int16" => Short,
+            "int32" => Int,
+            "int64" => Long,
+            "float16" => Half,
+            "float32" => Float,
+            "float64" => Double,
+            "bool" => Bool,
+            "bfloat16" => BFloat16,
+            "uint16" => UInt16,
+            "uint32" => UInt32,
+            "uint64" => UInt64,
+            _ => return None,
+        })
+    }
+
+    /// Its number in TorchScript's code; `None` for types that have none there.
+    pub fn code(self) -> Option<i64> {
+        (0..=29).find(|&number| ScalarType::of_code(number) == Some(self))
+    }
+
     /// The type whose storages `torch.save` calls `name`, such as `FloatStorage`.
     pub(crate) fn of_storage(name: &str) -> Option<ScalarType> {
         use ScalarType::*;
