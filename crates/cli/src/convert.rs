@@ -4,36 +4,43 @@ use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use anyhow::{Context, Result, anyhow};
+use anyhow::{Context, Result, anyhow, bail};
 use hearth_formats::pt2::Pt2Archive;
+use hearth_formats::torchscript::{DeclaredInput, ScriptArchive};
 use hearth_graph::lower::lower;
 use hearth_graph::onnx::Model;
+use hearth_graph::script;
+use hearth_hub::catalog::network_config;
 use hearth_hub::{ConvertError, PendingFile};
 use indicatif::{ProgressBar, ProgressStyle};
 
 use crate::interrupt::{self, Interrupted};
 use crate::units;
 
-/// Write a program that torch.export has saved as an ONNX model, without PyTorch.
+/// Write a program that torch.export has saved, or a TorchScript module, as an ONNX model, without PyTorch.
 ///
-/// The archive is one of `torch.export.save`, of PyTorch 2.5 or later. Dynamic dimensions stay dynamic. Where the program
-/// uses operators that have no lowering, all of them are named and no file is written. Ctrl-C cancels and leaves no file.
+/// The archive is one of `torch.export.save`, of PyTorch 2.5 or later, or of `torch.jit.save`. Dynamic dimensions stay
+/// dynamic. Where the program uses operators that have no lowering, they are named and no file is written. Ctrl-C cancels
+/// and leaves no file.
 #[derive(clap::Args)]
 pub struct Args {
-    /// The archive to read, a .pt2 file.
+    /// The archive to read, a .pt2 file, or a .pt file of TorchScript.
     input: PathBuf,
     /// The .onnx file to write.
     output: PathBuf,
     /// Replace OUTPUT where it exists.
     #[arg(long)]
     force: bool,
+    /// What an input of a .pt file is, such as x=float32[batch,3,224,224]; else as it was traced, or as its use tells.
+    #[arg(long = "input", value_name = "NAME=TYPE[SIZES]")]
+    inputs: Vec<DeclaredInput>,
 }
 
 pub fn run(args: Args) -> Result<()> {
     let cancel = interrupt::flag()?;
     let pending = PendingFile::create(&args.output, args.force)
         .map_err(|error| refused(error, &args.output))?;
-    let model = lower(&Pt2Archive::open(&args.input)?)?;
+    let model = read(&args.input, args.inputs)?;
     let bar = ProgressBar::new(model.file_bytes()?).with_style(
         ProgressStyle::with_template("{bar:32} {bytes}/{total_bytes}, {eta} left")
             .context("the progress bar's template is sound; this is a bug")?,
@@ -57,6 +64,23 @@ pub fn run(args: Args) -> Result<()> {
         }
     }
     Ok(())
+}
+
+/// The archive, lowered. What is said of its inputs goes before what a `config.toml` beside it says.
+fn read(path: &Path, said: Vec<DeclaredInput>) -> Result<Model> {
+    if path.extension().is_none_or(|e| e != "pt") {
+        if let Some(input) = said.first() {
+            bail!(
+                "--input {}: only the inputs of a .pt file can be declared",
+                input.name
+            );
+        }
+        return Ok(lower(&Pt2Archive::open(path)?)?);
+    }
+    let mut declared = network_config(path).map_err(anyhow::Error::msg)?.inputs;
+    declared.retain(|input| said.iter().all(|other| other.name != input.name));
+    declared.extend(said);
+    Ok(script::lower(&ScriptArchive::open(path)?, &declared)?)
 }
 
 /// The error as the user is told of it.

@@ -117,6 +117,30 @@ fn the_documents_requests_are_answered() {
 }
 
 #[test]
+fn torchscript_is_served_as_programs_are() {
+    const MODULE: &[u8] = include_bytes!("../../graph/tests/fixtures/script/mlp.pt");
+    const ANSWERS: &str = include_str!("../../graph/tests/fixtures/script/mlp.json");
+    let home = tempfile::tempdir().expect("a folder");
+    let folder = home.path().join("models/traced");
+    fs::create_dir_all(&folder).expect("made");
+    fs::write(folder.join("model.pt"), MODULE).expect("written");
+    let server = start(home);
+    let golden: Value = serde_json::from_str(ANSWERS).expect("JSON");
+    let case = &golden["cases"][0];
+    let inputs = rows(&case["inputs"][0]);
+    let got = server.ok("/traced/predict", &json!({"inputs": inputs}));
+    for (got, want) in got["result"]
+        .as_array()
+        .expect("rows")
+        .iter()
+        .zip(rows(&case["outputs"][0]))
+    {
+        assert_close(got, &want);
+    }
+    assert_eq!(got["batch_info"]["processed_as_batch"], true);
+}
+
+#[test]
 fn handwritten_digits_are_read() {
     // Two of those that training/digits_train.py holds out.
     const TWO: [[u8; 8]; 8] = [

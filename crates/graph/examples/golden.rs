@@ -1,6 +1,6 @@
 //! Runs an exported program on both engines and tells how far they are from what PyTorch answered.
 //!
-//! `golden PROGRAM.pt2 GOLDEN.json MODEL.onnx`: writes the ONNX model, and prints a line of JSON for each engine, with `off`, the
+//! `golden PROGRAM GOLDEN.json MODEL.onnx`, with a `.pt2` archive or a `.pt` of TorchScript: writes the ONNX model, and prints a line of JSON for each engine, with `off`, the
 //! largest difference as part of a number and its tensor's root mean square, or `error`. The table in `docs/models.md` is made
 //! of such lines, by `oracle/graph_matrix.py`.
 
@@ -12,17 +12,25 @@ use std::path::PathBuf;
 
 use golden_format::{Golden, TOLERANCE};
 use hearth_formats::pt2::Pt2Archive;
+use hearth_formats::torchscript::ScriptArchive;
 use hearth_graph::lower::lower;
 use hearth_graph::runtime::{Engine, Engines, find};
+use hearth_graph::script;
 use serde_json::json;
 
 fn main() -> Result<(), Box<dyn Error>> {
     let args: Vec<PathBuf> = std::env::args_os().skip(1).map(PathBuf::from).collect();
     let [program, golden, onnx] = args.as_slice() else {
-        return Err("golden PROGRAM.pt2 GOLDEN.json MODEL.onnx".into());
+        return Err("golden PROGRAM GOLDEN.json MODEL.onnx".into());
     };
     let golden = Golden::read(golden);
-    let model = lower(&Pt2Archive::open(program)?)?.to_bytes()?;
+    let is_script = program.extension().is_some_and(|e| e == "pt");
+    let model = if is_script {
+        script::lower(&ScriptArchive::open(program)?, &[])?
+    } else {
+        lower(&Pt2Archive::open(program)?)?
+    };
+    let model = model.to_bytes()?;
     std::fs::write(onnx, &model)?;
     let (engines, _) = Engines::with_libraries(find::candidates(), 1);
     let mut all = vec![Engine::Tract];

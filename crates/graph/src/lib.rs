@@ -1,7 +1,7 @@
-//! Exported networks: torch.export archives as ONNX models, and ONNX models at work.
+//! Exported networks: torch.export archives and TorchScript as ONNX models, and ONNX models at work.
 //!
-//! A `.pt2` archive is lowered once, in Rust, to an ONNX model in memory ([`lower`]), which [`onnx`] writes. From there
-//! both formats take one way: [`runtime`] runs them, by ONNX Runtime where its library is found, by tract everywhere.
+//! A `.pt2` archive is lowered once, in Rust, to an ONNX model in memory ([`lower`]), which [`onnx`] writes; a `.pt` archive
+//! of TorchScript first becomes a graph of the same operators ([`script`]). From there all formats take one way: [`runtime`] runs them, by ONNX Runtime where its library is found, by tract everywhere.
 
 #![deny(unsafe_code)]
 
@@ -9,5 +9,6 @@ mod error;
 pub mod lower;
 pub mod onnx;
 pub mod runtime;
+pub mod script;
 
 pub use error::{Error, Result};

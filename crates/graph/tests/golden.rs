@@ -1,6 +1,6 @@
 //! Exported networks of each kind: what both engines answer is what PyTorch answered.
 //!
-//! The fixtures are made by `oracle/graph_golden.py`. The archive is lowered and run by tract, and by ONNX Runtime where
+//! The fixtures are made by `oracle/graph_golden.py`, those of TorchScript by `oracle/script_golden.py`. The archive is lowered and run by tract, and by ONNX Runtime where
 //! its library is found; elsewhere the test says so and tests tract alone.
 
 mod golden_format;
@@ -9,8 +9,11 @@ use std::path::PathBuf;
 
 use golden_format::Golden;
 use hearth_formats::pt2::Pt2Archive;
+use hearth_formats::torchscript::ScriptArchive;
 use hearth_graph::lower::lower;
+use hearth_graph::onnx::Model;
 use hearth_graph::runtime::{Engine, Engines, find};
+use hearth_graph::script;
 
 fn fixture(name: &str) -> PathBuf {
     PathBuf::from(env!("CARGO_MANIFEST_DIR"))
@@ -20,7 +23,31 @@ fn fixture(name: &str) -> PathBuf {
 
 fn golden(name: &str) {
     let archive = Pt2Archive::open(&fixture(&format!("{name}.pt2"))).unwrap();
-    let model = lower(&archive).unwrap_or_else(|e| panic!("{name}: {e}"));
+    check(name, lower(&archive));
+}
+
+fn script_golden(name: &str) {
+    script_golden_of(name, &[]);
+}
+
+/// Images of any size, where the module was traced with one.
+fn script_golden_of_images(name: &str) {
+    script_golden_of(name, &["x=float32[batch,3,height,width]"]);
+}
+
+fn script_golden_of_size(name: &str) {
+    script_golden_of(name, &["x=float32[batch,3,18,18]"]);
+}
+
+fn script_golden_of(name: &str, declared: &[&str]) {
+    let name = format!("script/{name}");
+    let archive = ScriptArchive::open(&fixture(&format!("{name}.pt"))).unwrap();
+    let declared: Vec<_> = declared.iter().map(|text| text.parse().unwrap()).collect();
+    check(&name, script::lower(&archive, &declared));
+}
+
+fn check(name: &str, model: hearth_graph::Result<Model>) {
+    let model = model.unwrap_or_else(|e| panic!("{name}: {e}"));
     let bytes = model.to_bytes().unwrap();
     let golden = Golden::read(&fixture(&format!("{name}.json")));
     let (engines, _) = Engines::with_libraries(find::candidates(), 2);
@@ -50,15 +77,44 @@ fn golden(name: &str) {
 }
 
 macro_rules! goldens {
-    ($($test:ident: $name:literal,)*) => {$(
+    ($of:ident, $($test:ident: $name:literal,)*) => {$(
         #[test]
         fn $test() {
-            golden($name);
+            $of($name);
         }
     )*};
 }
 
 goldens! {
+    script_golden,
+    traced_mlp: "mlp",
+    traced_cnn: "cnn",
+    traced_lstm: "lstm",
+    traced_gru: "gru",
+    traced_views_changed_in_place: "views",
+    traced_attention: "attention",
+    traced_bert: "bert",
+    traced_distilbert: "distilbert",
+    traced_vit: "vit",
+    traced_head_of_one_size: "flat",
+    scripted_lstm: "lstm-scripted",
+    scripted_head_of_one_size: "flat-scripted",
+    scripted_branches: "branches-scripted",
+}
+
+goldens! {
+    script_golden_of_size,
+    scripted_cnn: "cnn-scripted",
+}
+
+goldens! {
+    script_golden_of_images,
+    traced_segmenter: "segmenter",
+    traced_residual: "residual",
+}
+
+goldens! {
+    golden,
     mlp: "mlp",
     cnn: "cnn",
     cnn_in_core_operators: "cnn-core",

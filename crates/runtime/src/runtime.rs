@@ -62,6 +62,8 @@ pub enum ModelFormat {
     HuggingFace,
     /// A program of torch.export.
     Pt2,
+    /// A module in TorchScript.
+    TorchScript,
     /// An ONNX model.
     Onnx,
 }
@@ -72,6 +74,7 @@ impl std::fmt::Display for ModelFormat {
             Self::Gguf => "gguf",
             Self::HuggingFace => "huggingface",
             Self::Pt2 => "pt2",
+            Self::TorchScript => "torchscript",
             Self::Onnx => "onnx",
         })
     }
@@ -359,8 +362,11 @@ impl Runtime {
 
 /// What kind of file an exported network is.
 fn network_format(entry: &Entry) -> ModelFormat {
-    match entry.network_path() {
-        Some(file) if file.extension().is_some_and(|e| e == "onnx") => ModelFormat::Onnx,
+    let file = entry.network_path();
+    let extension = file.as_deref().and_then(|file| file.extension()?.to_str());
+    match extension {
+        Some("onnx") => ModelFormat::Onnx,
+        Some("pt") => ModelFormat::TorchScript,
         _ => ModelFormat::Pt2,
     }
 }

@@ -19,7 +19,7 @@ use crate::units;
 /// outputs, operators, and what runs it.
 #[derive(clap::Args)]
 pub struct Args {
-    /// A model's name, GGUF file, Hugging Face folder, .pt2 or .onnx file.
+    /// A model's name, GGUF file, Hugging Face folder, .pt2, .pt or .onnx file.
     #[arg(default_value = crate::models::DEFAULT)]
     model: String,
     /// Print the chat template and nothing else.

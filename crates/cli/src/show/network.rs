@@ -18,7 +18,7 @@ pub struct Card {
     #[serde(skip_serializing_if = "Option::is_none")]
     note: Option<String>,
     built_in: bool,
-    /// `pt2` or `onnx`.
+    /// `pt2`, `torchscript` or `onnx`.
     format: &'static str,
     /// `network`.
     kind: &'static str,
@@ -74,9 +74,10 @@ impl Card {
         } = found;
         let format = match file {
             NetworkFile::Pt2(_) => "pt2",
+            NetworkFile::Script(_) => "torchscript",
             NetworkFile::Onnx(_) => "onnx",
         };
-        let model = hearth_runtime::network_model(file);
+        let model = hearth_runtime::network_model(file, &config.inputs);
         let summary = model.and_then(|model| summarize(&model));
         let summary = summary.with_context(|| format!("cannot read {name}"))?;
         let runtime = match config.engine {

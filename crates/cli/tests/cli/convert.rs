@@ -57,3 +57,39 @@ fn an_operator_without_a_lowering_is_named_and_nothing_written() {
         .collect();
     assert!(left.is_empty(), "{left:?}");
 }
+
+#[test]
+fn torchscript_becomes_an_onnx_file_with_inputs_as_they_are_said() {
+    const MODULE: &[u8] = include_bytes!("../../../graph/tests/fixtures/script/residual.pt");
+    let home = Home::new();
+    let (module, model) = (home.path().join("net.pt"), home.path().join("net.onnx"));
+    fs::write(&module, MODULE).unwrap();
+    let said = home.hearth(["convert", text(&module), text(&model)]).good();
+    assert!(
+        said.contains("input x: float32 [batch, 3, 16, 16]"),
+        "{said}"
+    );
+    let input = "x=float32[n,3,32,32]";
+    let again = ["convert", text(&module), text(&model), "--force", "--input"];
+    let said = home.hearth(again.iter().copied().chain([input])).good();
+    assert!(said.contains("input x: float32 [n, 3, 32, 32]"), "{said}");
+    home.hearth(again.iter().copied().chain(["x=float32[n,4,32,32]"]))
+        .failed(1, &["net.pt", "line ", "the sizes 4 and 3 differ"]);
+    home.hearth(again.iter().copied().chain(["x=float33"]))
+        .failed(2, &["float33"]);
+
+    let program = home.path().join("mlp.pt2");
+    fs::write(&program, PROGRAM).unwrap();
+    home.hearth([
+        "convert",
+        text(&program),
+        text(&model),
+        "--force",
+        "--input",
+        input,
+    ])
+    .failed(1, &["--input x: only the inputs of a .pt file"]);
+    fs::write(&module, PROGRAM).unwrap();
+    home.hearth(["convert", text(&module), text(&model), "--force"])
+        .failed(1, &["net.pt", "call the file .pt2"]);
+}

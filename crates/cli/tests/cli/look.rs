@@ -189,6 +189,27 @@ fn a_network_is_shown_with_what_it_takes_and_what_runs_it() {
 }
 
 #[test]
+fn the_inputs_of_torchscript_are_what_its_config_says() {
+    const MODULE: &[u8] = include_bytes!("../../../graph/tests/fixtures/script/mlp.pt");
+    let home = Home::new();
+    let folder = home.models().join("pair");
+    std::fs::create_dir(&folder).unwrap();
+    std::fs::write(folder.join("model.pt"), MODULE).unwrap();
+    let shape = || {
+        let card = home.hearth(["show", "pair", "--json"]).json();
+        assert_eq!(card["format"], "torchscript");
+        card["inputs"][0]["shape"].clone()
+    };
+    assert_eq!(shape(), serde_json::json!(["batch", 6]));
+    let config = folder.join("config.toml");
+    std::fs::write(&config, "[inputs.x]\nshape = [2, 6]").unwrap();
+    assert_eq!(shape(), serde_json::json!([2, 6]));
+    std::fs::write(&config, "[inputs.y]\nshape = [2, 6]").unwrap();
+    home.hearth(["show", "pair"])
+        .failed(1, &["\"y\" is declared, but forward takes x"]);
+}
+
+#[test]
 fn wrong_names_and_paths_say_what_there_is() {
     let home = Home::new();
     home.hearth(["show", "nonsense"])

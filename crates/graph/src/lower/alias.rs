@@ -164,7 +164,8 @@ impl Aliases {
         };
         for other in read_later.iter().filter(|other| **other != base) {
             let meta = call.scope.meta(other)?;
-            let value = if meta.layout == part.layout && meta.dims == part.dims {
+            let is_same = meta.layout == part.layout && meta.layout.is_some();
+            let value = if is_same && meta.dims == part.dims {
                 call.scope.tensor(&name)?
             } else {
                 read_through(call, &new_base, &whole, &meta)?

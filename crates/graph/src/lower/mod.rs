@@ -12,15 +12,16 @@
 mod alias;
 mod builder;
 mod call;
-mod expr;
-mod ops;
+pub(crate) mod expr;
+pub(crate) mod ops;
 mod outputs;
 mod program;
 mod sizes;
-mod value;
+pub(crate) mod value;
 
 pub use ops::{SupportedOperator, supported};
 pub use program::lower;
+pub(crate) use program::{Program, ProgramInput, ProgramWeight, Scope, lower_program};
 
 /// The ONNX operator set that programs are lowered to.
 pub const OPSET: i64 = 18;

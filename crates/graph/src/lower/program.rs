@@ -2,9 +2,9 @@
 
 use std::collections::{HashMap, HashSet};
 
-use hearth_formats::pt2::{
-    Argument, Graph, InputSpec, Node, OutputSpec, Pt2Archive, SymInt, TensorMeta,
-};
+use hearth_formats::pt2::{Argument, Graph, InputSpec, Node, OutputSpec, Pt2Archive, SymArgument};
+use hearth_formats::torch::ScalarType;
+use hearth_kernels::Bytes;
 
 use super::alias::Aliases;
 use super::builder::Builder;
@@ -20,8 +20,9 @@ use crate::{Error, Result};
 /// The names of a graph and what they stand for. A graph inside of another has its own.
 pub(crate) struct Scope {
     values: HashMap<String, Value>,
-    metas: HashMap<String, TensorMeta>,
-    computed: HashMap<String, SymInt>,
+    /// What is known of each tensor. What an archive says of one that nobody asks for may make no sense.
+    metas: HashMap<String, Step<Meta>>,
+    computed: HashMap<String, Step<Expr>>,
 }
 
 impl Scope {
@@ -31,12 +32,27 @@ impl Scope {
             metas: graph
                 .tensor_values
                 .iter()
-                .map(|(name, meta)| (name.clone(), meta.clone()))
+                .map(|(name, meta)| (name.clone(), Meta::new(meta)))
                 .collect(),
             computed: graph
                 .sym_int_values
                 .iter()
-                .map(|(name, n)| (name.clone(), n.clone()))
+                .map(|(name, n)| (name.clone(), expr_of(n)))
+                .collect(),
+        }
+    }
+
+    /// A scope of which all is known.
+    pub(crate) fn known(metas: HashMap<String, Meta>, computed: HashMap<String, Expr>) -> Scope {
+        Scope {
+            values: HashMap::new(),
+            metas: metas
+                .into_iter()
+                .map(|(name, meta)| (name, Ok(meta)))
+                .collect(),
+            computed: computed
+                .into_iter()
+                .map(|(name, n)| (name, Ok(n)))
                 .collect(),
         }
     }
@@ -47,7 +63,7 @@ impl Scope {
             return Ok(value.clone());
         }
         match self.computed.get(name) {
-            Some(n) => expr_of(n).map(Value::Int),
+            Some(n) => n.clone().map(Value::Int),
             None => Err(format!("the value {name} is not one that a lowering gives")),
         }
     }
@@ -62,11 +78,8 @@ impl Scope {
 
     /// What the archive says of a tensor.
     pub(crate) fn meta(&self, name: &str) -> Step<Meta> {
-        let meta = self
-            .metas
-            .get(name)
-            .ok_or_else(|| format!("the archive does not describe {name}"))?;
-        Meta::new(meta)
+        let meta = self.metas.get(name).cloned();
+        meta.unwrap_or_else(|| Err(format!("the archive does not describe {name}")))
     }
 
     /// Gives a name a value.
@@ -87,19 +100,6 @@ pub fn lower(archive: &Pt2Archive) -> Result<Model> {
     let problem = |problem: String| Error::Program {
         file: file.to_owned(),
         problem,
-    };
-    let mut missing = Vec::new();
-    find_missing(graph, &mut missing);
-    if !missing.is_empty() {
-        return Err(Error::UnsupportedOperators {
-            file: file.to_owned(),
-            operators: missing,
-        });
-    }
-    let mut lowerer = Lowerer {
-        file,
-        b: Builder::default(),
-        sizes: Sizes::default(),
     };
     let spec = program
         .graph_module
@@ -132,21 +132,11 @@ pub fn lower(archive: &Pt2Archive) -> Result<Model> {
         _ => None,
     });
     let names = output_names(spec, &users, inputs);
-    for name in &names {
-        lowerer.b.reserve(name);
-    }
-
-    let mut scope = Scope::new(graph);
     let mut inputs = Vec::new();
-    let specs = &program.graph_module.signature.input_specs;
-    for spec in specs {
+    for spec in &program.graph_module.signature.input_specs {
         match spec {
             InputSpec::User(Argument::Tensor(name)) => {
-                let tensor = lowerer
-                    .input(&scope, name)
-                    .map_err(|e| problem(format!("input {name}: {e}")))?;
-                inputs.push(value_info(&tensor).map_err(problem)?);
-                scope.set(name.clone(), Value::Tensor(tensor));
+                inputs.push(ProgramInput::User(name.clone()));
             }
             // What was a constant when the program was exported is one in it.
             InputSpec::User(
@@ -163,46 +153,140 @@ pub fn lower(archive: &Pt2Archive) -> Result<Model> {
             InputSpec::Parameter(arg, name)
             | InputSpec::Buffer(arg, name)
             | InputSpec::TensorConstant(arg, name) => {
-                let Some(tensor) = archive.dense(spec)? else {
-                    continue;
-                };
-                let constant = Constant {
-                    name: lowerer.b.fresh_from(name),
-                    dtype: data_type(tensor.dtype).map_err(|e| problem(format!("{name}: {e}")))?,
-                    dims: tensor.sizes.iter().map(|&d| d as i64).collect(),
-                    bytes: tensor.bytes,
-                };
-                let value = Tensor {
-                    name: constant.name.clone(),
-                    dtype: tensor.dtype,
-                    dims: constant.dims.iter().map(|&d| Expr::Int(d)).collect(),
-                    splat: None,
-                };
-                lowerer.b.graph.initializers.push(constant);
-                scope.set(arg.clone(), Value::Tensor(value));
+                if let Some(tensor) = archive.dense(spec)? {
+                    inputs.push(ProgramInput::Weight(ProgramWeight {
+                        argument: arg.clone(),
+                        name: name.clone(),
+                        dtype: tensor.dtype,
+                        sizes: tensor.sizes,
+                        bytes: tensor.bytes,
+                    }));
+                }
             }
             InputSpec::Other(kind) => return Err(problem(format!("an input that is a {kind}"))),
             _ => return Err(problem("an input of an unknown kind".into())),
         }
     }
+    lower_program(Program {
+        file,
+        graph,
+        scope: Scope::new(graph),
+        inputs,
+        outputs: names.into_iter().zip(users.into_iter().cloned()).collect(),
+        metadata: vec![("torch_version".into(), program.torch_version.clone())],
+    })
+}
+
+/// A graph, and what its inputs and outputs are.
+pub(crate) struct Program<'a> {
+    /// What errors call the file.
+    pub(crate) file: &'a str,
+    pub(crate) graph: &'a Graph,
+    /// What is known of the graph's values.
+    pub(crate) scope: Scope,
+    pub(crate) inputs: Vec<ProgramInput>,
+    /// With the names that they shall have.
+    pub(crate) outputs: Vec<(String, Argument)>,
+    pub(crate) metadata: Vec<(String, String)>,
+}
+
+/// An input of a graph.
+pub(crate) enum ProgramInput {
+    /// What the user gives, by its name.
+    User(String),
+    /// A tensor that is there.
+    Weight(ProgramWeight),
+}
+
+/// A tensor that is there: parameter, buffer or constant.
+pub(crate) struct ProgramWeight {
+    /// Its name in the graph.
+    pub(crate) argument: String,
+    /// The name that it had in the module.
+    pub(crate) name: String,
+    pub(crate) dtype: ScalarType,
+    pub(crate) sizes: Vec<usize>,
+    /// The elements in row-major order.
+    pub(crate) bytes: Bytes,
+}
+
+/// Lowers a graph to an ONNX model.
+///
+/// # Errors
+/// As of [`lower`].
+pub(crate) fn lower_program(program: Program<'_>) -> Result<Model> {
+    let Program {
+        file,
+        graph,
+        mut scope,
+        ..
+    } = program;
+    let problem = |problem: String| Error::Program {
+        file: file.to_owned(),
+        problem,
+    };
+    let mut missing = Vec::new();
+    find_missing(graph, &mut missing);
+    if !missing.is_empty() {
+        return Err(Error::UnsupportedOperators {
+            file: file.to_owned(),
+            operators: missing,
+        });
+    }
+    let mut lowerer = Lowerer {
+        file,
+        b: Builder::default(),
+        sizes: Sizes::default(),
+    };
+    for (name, _) in &program.outputs {
+        lowerer.b.reserve(name);
+    }
+    let mut inputs = Vec::new();
+    for input in program.inputs {
+        match input {
+            ProgramInput::User(name) => {
+                let tensor = lowerer
+                    .input(&scope, &name)
+                    .map_err(|e| problem(format!("input {name}: {e}")))?;
+                inputs.push(value_info(&tensor).map_err(problem)?);
+                scope.set(name, Value::Tensor(tensor));
+            }
+            ProgramInput::Weight(weight) => {
+                let ProgramWeight { name, dtype, .. } = weight;
+                let constant = Constant {
+                    name: lowerer.b.fresh_from(&name),
+                    dtype: data_type(dtype).map_err(|e| problem(format!("{name}: {e}")))?,
+                    dims: weight.sizes.iter().map(|&d| d as i64).collect(),
+                    bytes: weight.bytes,
+                };
+                let value = Tensor {
+                    name: constant.name.clone(),
+                    dtype,
+                    dims: constant.dims.iter().map(|&d| Expr::Int(d)).collect(),
+                    splat: None,
+                };
+                lowerer.b.graph.initializers.push(constant);
+                scope.set(weight.argument, Value::Tensor(value));
+            }
+        }
+    }
     lowerer.nodes(graph, &mut scope)?;
 
     let mut outputs = Vec::new();
-    for (arg, name) in users.into_iter().zip(names) {
+    for (name, arg) in program.outputs {
         let value = match arg {
-            Argument::Tensor(value) => scope.get(value),
-            Argument::SymInt(n) => match n {
-                hearth_formats::pt2::SymArgument::Name(value) => scope.get(value),
-                hearth_formats::pt2::SymArgument::Int(n) => Ok(Value::Int(Expr::Int(*n))),
-            },
-            Argument::Int(n) => Ok(Value::Int(Expr::Int(*n))),
+            Argument::Tensor(value) => scope.get(&value),
+            Argument::SymInt(SymArgument::Name(value)) => scope.get(&value),
+            Argument::SymInt(SymArgument::Int(n)) | Argument::Int(n) => {
+                Ok(Value::Int(Expr::Int(n)))
+            }
             Argument::None => continue,
             other => Err(format!("it is no tensor: {other:?}")),
         };
         let value = value.map_err(|e| problem(format!("output {name}: {e}")))?;
         outputs.push((name, value));
     }
-    lowerer.finish(inputs, outputs, archive)
+    lowerer.finish(inputs, outputs, program.metadata)
 }
 
 /// Collects the operators without a lowering, each with the first node that uses it.
@@ -363,16 +447,15 @@ impl Lowerer<'_> {
         for (input, name) in given.iter().zip(&graph.inputs) {
             let value = match &input.arg {
                 Argument::Tensor(value) => scope.get(value),
-                Argument::SymInt(hearth_formats::pt2::SymArgument::Name(value)) => scope.get(value),
-                Argument::SymInt(hearth_formats::pt2::SymArgument::Int(n)) | Argument::Int(n) => {
+                Argument::SymInt(SymArgument::Name(value)) => scope.get(value),
+                Argument::SymInt(SymArgument::Int(n)) | Argument::Int(n) => {
                     Ok(Value::Int(Expr::Int(*n)))
                 }
                 other => Err(format!("its graph takes {other:?}")),
             }
             .map_err(|problem| self.error(node, problem))?;
             match name {
-                Argument::Tensor(name)
-                | Argument::SymInt(hearth_formats::pt2::SymArgument::Name(name)) => {
+                Argument::Tensor(name) | Argument::SymInt(SymArgument::Name(name)) => {
                     inner.set(name.clone(), value);
                 }
                 _ => {}
@@ -405,10 +488,10 @@ impl Lowerer<'_> {
         mut self,
         inputs: Vec<ValueInfo>,
         outputs: Vec<(String, Value)>,
-        archive: &Pt2Archive,
+        metadata: Vec<(String, String)>,
     ) -> Result<Model> {
         let problem = |problem: String| Error::Program {
-            file: archive.label().to_owned(),
+            file: self.file.to_owned(),
             problem,
         };
         for (name, value) in outputs {
@@ -416,7 +499,7 @@ impl Lowerer<'_> {
                 Value::Tensor(tensor) => tensor,
                 Value::Int(size) => Tensor {
                     name: self.sizes.scalar(&mut self.b, &size).map_err(problem)?,
-                    dtype: hearth_formats::torch::ScalarType::Long,
+                    dtype: ScalarType::Long,
                     dims: Vec::new(),
                     splat: None,
                 },
@@ -448,10 +531,7 @@ impl Lowerer<'_> {
         Ok(Model {
             opset: OPSET,
             graph,
-            metadata: vec![(
-                "torch_version".into(),
-                archive.program().torch_version.clone(),
-            )],
+            metadata,
         })
     }
 }

@@ -64,7 +64,7 @@ pub enum CatalogError {
 #[derive(Debug, Clone, Default)]
 pub struct CatalogConfig {
     /// A folder of `*.gguf` files, named by their stems, and of folders, named as they are: Hugging Face ones, and those
-    /// with an exported network, `model.pt2` or `model.onnx`.
+    /// with an exported network, `model.pt2`, `model.pt` or `model.onnx`.
     pub models_dir: Option<PathBuf>,
     /// Names with the file or folder that each stands for.
     pub named: Vec<(String, PathBuf)>,

@@ -1,9 +1,11 @@
 //! Exported networks: a file, and what its `config.toml` says about running it.
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use hearth_formats::pt2::Pt2Archive;
+use hearth_formats::torchscript::{DeclaredDim, DeclaredInput, ScriptArchive};
 use hearth_kernels::Bytes;
 use serde::Deserialize;
 
@@ -11,7 +13,7 @@ use super::built_in::BUILT_IN;
 use super::{Entry, Kind, Location};
 
 /// The names that a network's file has in its folder, the first that is there.
-const FILES: [&str; 2] = ["model.pt2", "model.onnx"];
+const FILES: [&str; 3] = ["model.pt2", "model.pt", "model.onnx"];
 /// The file beside it.
 const CONFIG: &str = "config.toml";
 /// Longest `config.toml`, in bytes.
@@ -27,6 +29,8 @@ pub struct NetworkConfig {
     pub max_delay: Duration,
     /// The engine, where it is not left to the server.
     pub engine: Option<NetworkEngine>,
+    /// What the inputs are, of a TorchScript module, which does not say so itself.
+    pub inputs: Vec<DeclaredInput>,
 }
 
 /// An engine that networks run on.
@@ -48,6 +52,35 @@ struct ConfigFile {
     #[serde(default)]
     max_delay_ms: f64,
     engine: Option<NetworkEngine>,
+    #[serde(default)]
+    inputs: BTreeMap<String, InputTable>,
+}
+
+/// An input of the file, below `inputs.NAME`.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct InputTable {
+    dtype: Option<String>,
+    shape: Option<Vec<DimField>>,
+}
+
+/// A size, -1 for any size, or a name for one that is the same wherever it stands.
+#[derive(Deserialize)]
+#[serde(untagged)]
+enum DimField {
+    Size(i64),
+    Name(String),
+}
+
+impl InputTable {
+    fn declared(self, name: String) -> Result<DeclaredInput, String> {
+        let dim = |dim: DimField| match dim {
+            DimField::Size(size) => DeclaredDim::of(size),
+            DimField::Name(name) => name.parse(),
+        };
+        let shape = self.shape.map(|shape| shape.into_iter().map(dim).collect());
+        DeclaredInput::new(name, self.dtype.as_deref(), shape.transpose()?)
+    }
 }
 
 fn most() -> usize {
@@ -60,6 +93,7 @@ impl Default for NetworkConfig {
             max_batch_size: most(),
             max_delay: Duration::ZERO,
             engine: None,
+            inputs: Vec::new(),
         }
     }
 }
@@ -79,7 +113,14 @@ impl NetworkConfig {
                 file.max_delay_ms
             ));
         }
+        let inputs = file.inputs.into_iter().map(|(name, input)| {
+            let key = format!("inputs.{name}");
+            input
+                .declared(name)
+                .map_err(|problem| format!("{key}: {problem}"))
+        });
         Ok(NetworkConfig {
+            inputs: inputs.collect::<Result<_, _>>()?,
             max_batch_size: file.max_batch_size,
             max_delay: Duration::from_secs_f64(file.max_delay_ms / 1e3),
             engine: file.engine,
@@ -92,6 +133,8 @@ impl NetworkConfig {
 pub enum NetworkFile {
     /// A program of torch.export.
     Pt2(Box<Pt2Archive>),
+    /// A module in TorchScript.
+    Script(Box<ScriptArchive>),
     /// An ONNX model.
     Onnx(Bytes),
 }
@@ -102,16 +145,20 @@ impl NetworkFile {
     /// # Errors
     /// It can't be read, or is no sound archive.
     pub fn open(path: &Path) -> hearth_formats::Result<NetworkFile> {
-        match path.extension().is_some_and(|e| e == "pt2") {
-            true => Ok(NetworkFile::Pt2(Pt2Archive::open(path)?.into())),
-            false => Ok(NetworkFile::Onnx(hearth_formats::map_file(path)?)),
+        match path.extension().and_then(|e| e.to_str()) {
+            Some("pt2") => Ok(NetworkFile::Pt2(Pt2Archive::open(path)?.into())),
+            Some("pt") => Ok(NetworkFile::Script(ScriptArchive::open(path)?.into())),
+            _ => Ok(NetworkFile::Onnx(hearth_formats::map_file(path)?)),
         }
     }
 }
 
 /// The file of the network at `path`, itself one or a folder with one; `None` where it is something else.
 pub fn file(path: &Path) -> Option<PathBuf> {
-    let is_network = |path: &Path| path.extension().is_some_and(|e| e == "pt2" || e == "onnx");
+    let is_network = |path: &Path| {
+        let extension = path.extension().and_then(|e| e.to_str());
+        matches!(extension, Some("pt2" | "pt" | "onnx"))
+    };
     if is_network(path) && path.is_file() {
         return Some(path.to_owned());
     }
@@ -201,14 +248,34 @@ mod tests {
                 max_batch_size: 8,
                 max_delay: Duration::from_micros(2500),
                 engine: Some(NetworkEngine::Tract),
+                inputs: Vec::new(),
             })
         );
+        let inputs = "[inputs.x]\ndtype = \"float32\"\nshape = [\"batch\", 3, -1]\n[inputs.mask]";
+        let inputs = read(inputs).unwrap().inputs;
+        assert_eq!(
+            inputs[0],
+            "mask=[]"
+                .parse::<DeclaredInput>()
+                .map(|mut mask| {
+                    mask.shape = None;
+                    mask
+                })
+                .unwrap()
+        );
+        assert_eq!(inputs[1], "x=float32[batch,3,-1]".parse().unwrap());
         for (text, problem) in [
             ("max_batch_size = 0", "max_batch_size is 0"),
             ("max_delay_ms = -1.0", "max_delay_ms is -1"),
             ("max_delay_ms = nan", "max_delay_ms is NaN"),
             ("engine = \"torch\"", "torch"),
             ("batch = 8", "batch"),
+            (
+                "[inputs.x]\ndtype = \"float\"",
+                "inputs.x: \"float\" is no type",
+            ),
+            ("[inputs.x]\nshape = [-3]", "-3 is no size"),
+            ("[inputs.x]\nsize = 3", "size"),
             ("max_batch_size = ", "max_batch_size"),
         ] {
             let error = read(text).expect_err(text);

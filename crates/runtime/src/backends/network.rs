@@ -2,8 +2,10 @@
 
 use std::sync::{Arc, OnceLock};
 
+use hearth_formats::torchscript::DeclaredInput;
 use hearth_graph::lower::lower;
 use hearth_graph::runtime::{Engine as GraphEngine, Engines, find, summarize};
+use hearth_graph::script;
 use hearth_hub::Entry;
 use hearth_hub::catalog::{Fault, NetworkConfig, NetworkEngine, NetworkFile, Sound};
 use hearth_kernels::Bytes;
@@ -83,7 +85,7 @@ impl Backend for NetworkBackend {
             .entry
             .open_network()
             .map_err(|error| failed(job, &error))?;
-        let model = network_model(file).map_err(|error| refused(job, error))?;
+        let model = network_model(file, &config.inputs).map_err(|error| refused(job, error))?;
         if !observer.loaded(need.read) {
             return Err(Error::Cancelled);
         }
@@ -105,8 +107,9 @@ impl Backend for NetworkBackend {
 
     fn verify(&self, entry: &Entry) -> Result<Sound, Fault> {
         let hashed_files = entry.verify_hashes()?;
-        entry.network_config().map_err(Fault::Network)?;
-        let summary = network_model(entry.open_network()?).and_then(|model| summarize(&model));
+        let config = entry.network_config().map_err(Fault::Network)?;
+        let model = network_model(entry.open_network()?, &config.inputs);
+        let summary = model.and_then(|model| summarize(&model));
         let summary = summary.map_err(|error| Fault::Network(error.to_string()))?;
         Ok(Sound {
             tensors: summary.tensors,
@@ -116,14 +119,23 @@ impl Backend for NetworkBackend {
     }
 }
 
-/// The network as an ONNX file, in memory; a program of torch.export is lowered.
+/// The network as an ONNX file, in memory; a program of torch.export is lowered, and so is a TorchScript module, whose
+/// inputs may be declared.
 ///
 /// # Errors
-/// It has no lowering, or is larger than such a file can be.
-pub fn network_model(file: NetworkFile) -> hearth_graph::Result<Bytes> {
+/// It has no lowering, or is larger than such a file can be; inputs are declared of a file that says itself what they are.
+pub fn network_model(file: NetworkFile, declared: &[DeclaredInput]) -> hearth_graph::Result<Bytes> {
+    if let (false, Some(input)) = (matches!(file, NetworkFile::Script(_)), declared.first()) {
+        return Err(hearth_graph::Error::Input {
+            name: input.name.clone(),
+            problem: "inputs are declared for TorchScript alone; this file says what they are"
+                .into(),
+        });
+    }
     match file {
         NetworkFile::Onnx(bytes) => Ok(bytes),
         NetworkFile::Pt2(archive) => Ok(lower(&archive)?.to_bytes()?.into()),
+        NetworkFile::Script(archive) => Ok(script::lower(&archive, declared)?.to_bytes()?.into()),
     }
 }
 

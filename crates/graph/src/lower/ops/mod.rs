@@ -89,6 +89,11 @@ pub(super) fn find(target: &str) -> Option<(&'static Op, bool)> {
     Some((op, true))
 }
 
+/// The names of all operators in programs, with their schemas.
+pub(crate) fn schemas() -> impl Iterator<Item = (String, &'static str)> {
+    all().map(|op| (op.target(), op.schema))
+}
+
 /// An operator that has a lowering.
 #[derive(Debug, Clone)]
 pub struct SupportedOperator {
