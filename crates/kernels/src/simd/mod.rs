@@ -21,17 +21,17 @@ use crate::Tier;
 /// The number of lanes.
 pub(crate) const LANES: usize = 16;
 
-/// Vectors of 16 lanes. A value of the type is proof that the processor has the instructions.
+/// Vectors of 16 lanes, or of some of them, where each lane is computed by itself. A value of the type is proof that the
+/// processor has the instructions.
 ///
-/// `F` is 16 f32. `I` is 64 bytes, seen as 16 i32 where nothing else is said.
-pub(crate) trait Simd: Copy + Send + Sync + 'static {
+/// `F` is 16 f32. `I` is 64 bytes, seen as 16 i32 where nothing else is said. Of arguments and results in memory, which are
+/// always of 16 lanes, lanes that the type does not have are neither read nor written.
+pub(crate) trait Lanes: Copy + Send + Sync + 'static {
     type F: Copy;
     type I: Copy;
 
-    /// Whether there are registers for large tiles: 32 of 16 lanes, as against 16 of 8 lanes.
-    const WIDE: bool;
-    /// Whether there are registers for tiles of two.
-    const PAIRS: bool = true;
+    /// Whether [`Lanes::dots`] takes 128 from weights that may be above 127.
+    const CENTRED: bool = false;
 
     /// Asks for a line that is needed soon, wherever the pointer points: it is never read.
     fn prefetch(self, line: *const [u8; 64]);
@@ -41,17 +41,75 @@ pub(crate) trait Simd: Copy + Send + Sync + 'static {
     fn store(self, v: Self::F, out: &mut [f32; LANES]);
     /// 16 little-endian halves.
     fn load_f16(self, x: &[u8; 2 * LANES]) -> Self::F;
+
+    fn add(self, a: Self::F, b: Self::F) -> Self::F;
+    fn sub(self, a: Self::F, b: Self::F) -> Self::F;
+    fn mul(self, a: Self::F, b: Self::F) -> Self::F;
+    /// `a * b + c`; rounded once but in portable code.
+    fn fma(self, a: Self::F, b: Self::F, c: Self::F) -> Self::F;
+    /// i32 to f32, rounded to nearest.
+    fn to_f32(self, v: Self::I) -> Self::F;
+
+    fn splat_i32(self, x: i32) -> Self::I;
+    /// 64 bytes as they are.
+    fn load_bytes(self, x: &[u8; 64]) -> Self::I;
+    fn add_i32(self, a: Self::I, b: Self::I) -> Self::I;
+    fn sub_i32(self, a: Self::I, b: Self::I) -> Self::I;
+    fn and(self, a: Self::I, b: Self::I) -> Self::I;
+    fn or(self, a: Self::I, b: Self::I) -> Self::I;
+    fn shl<const N: u32>(self, a: Self::I) -> Self::I;
+    /// Shift right by a number known at run time only; zeros come in from above.
+    fn shr_by(self, a: Self::I, n: u32) -> Self::I;
+    /// The sign comes in from above.
+    fn sar<const N: u32>(self, a: Self::I) -> Self::I;
+
+    /// Adds to each i32 lane of `acc` the products of its four bytes: unsigned in `w`, at most 127, signed in `a`.
+    fn dot_u7(self, acc: Self::I, w: Self::I, a: Self::I) -> Self::I;
+    /// Adds to each i32 lane of `acc` the products of its two signed 16-bit halves.
+    fn dot_i16(self, acc: Self::I, a: Self::I, b: Self::I) -> Self::I;
+    /// As [`Lanes::dot_u7`], but `w` may be any byte and `a` must not be -128.
+    fn dot_u8(self, acc: Self::I, w: Self::I, a: Self::I) -> Self::I;
+    /// As [`Lanes::dot_u8`] for `N` vectors of bytes that are at most `max`, each with four bytes for all lanes.
+    #[inline(always)]
+    fn dots<const N: usize>(
+        self,
+        mut acc: Self::I,
+        w: [Self::I; N],
+        a: [i32; N],
+        max: i32,
+    ) -> Self::I {
+        for (w, a) in w.into_iter().zip(a) {
+            let a = self.splat_i32(a);
+            acc = match max {
+                ..=127 => self.dot_u7(acc, w, a),
+                _ => self.dot_u8(acc, w, a),
+            };
+        }
+        acc
+    }
+}
+
+/// Vectors of 16 lanes.
+pub(crate) trait Simd: Lanes {
+    /// Whether there are registers for large tiles: 32 of 16 lanes, as against 16 of 8 lanes.
+    const WIDE: bool;
+    /// Whether there are registers for tiles of two.
+    const PAIRS: bool = true;
+    /// Whether there are registers for a block's weights of 8 lanes, but not for a tile.
+    const HALVES: bool = false;
+
+    /// Runs code for all lanes: where [`Simd::HALVES`], for 8 and then for the other 8.
+    #[inline(always)]
+    fn in_halves(self, code: &mut impl OnLanes) {
+        code.run(self);
+    }
+
     /// 16 little-endian halves, rounded to nearest even.
     fn store_f16(self, v: Self::F, out: &mut [u8; 2 * LANES]);
     /// 16 little-endian upper halves of singles.
     fn load_bf16(self, x: &[u8; 2 * LANES]) -> Self::F;
 
-    fn add(self, a: Self::F, b: Self::F) -> Self::F;
-    fn sub(self, a: Self::F, b: Self::F) -> Self::F;
-    fn mul(self, a: Self::F, b: Self::F) -> Self::F;
     fn div(self, a: Self::F, b: Self::F) -> Self::F;
-    /// `a * b + c`; rounded once but in portable code.
-    fn fma(self, a: Self::F, b: Self::F, c: Self::F) -> Self::F;
     /// `a > b ? a : b`, so `b` where one is not a number.
     fn max(self, a: Self::F, b: Self::F) -> Self::F;
     /// `a < b ? a : b`, so `b` where one is not a number.
@@ -65,14 +123,9 @@ pub(crate) trait Simd: Copy + Send + Sync + 'static {
 
     fn to_bits(self, v: Self::F) -> Self::I;
     fn of_bits(self, v: Self::I) -> Self::F;
-    /// i32 to f32, rounded to nearest.
-    fn to_f32(self, v: Self::I) -> Self::F;
     /// f32 to i32, rounded to nearest even; for numbers in i32's range.
     fn to_i32(self, v: Self::F) -> Self::I;
 
-    fn splat_i32(self, x: i32) -> Self::I;
-    /// 64 bytes as they are.
-    fn load_bytes(self, x: &[u8; 64]) -> Self::I;
     fn store_bytes(self, v: Self::I, out: &mut [u8; 64]);
     /// 16 bytes to lanes, zero-extended.
     fn widen_u8(self, x: &[u8; LANES]) -> Self::I;
@@ -80,24 +133,14 @@ pub(crate) trait Simd: Copy + Send + Sync + 'static {
     fn widen_i8(self, x: &[u8; LANES]) -> Self::I;
     /// The lanes' low bytes.
     fn narrow_i8(self, v: Self::I, out: &mut [i8; LANES]);
-    fn add_i32(self, a: Self::I, b: Self::I) -> Self::I;
-    fn sub_i32(self, a: Self::I, b: Self::I) -> Self::I;
-    fn and(self, a: Self::I, b: Self::I) -> Self::I;
-    fn or(self, a: Self::I, b: Self::I) -> Self::I;
-    fn shl<const N: u32>(self, a: Self::I) -> Self::I;
     /// Zeros come in from above.
     fn shr<const N: u32>(self, a: Self::I) -> Self::I;
-    /// Shift right by a number known at run time only; zeros come in from above.
-    fn shr_by(self, a: Self::I, n: u32) -> Self::I;
-    /// The sign comes in from above.
-    fn sar<const N: u32>(self, a: Self::I) -> Self::I;
+}
 
-    /// Adds to each i32 lane of `acc` the products of its four bytes: unsigned in `w`, at most 127, signed in `a`.
-    fn dot_u7(self, acc: Self::I, w: Self::I, a: Self::I) -> Self::I;
-    /// Adds to each i32 lane of `acc` the products of its two signed 16-bit halves.
-    fn dot_i16(self, acc: Self::I, a: Self::I, b: Self::I) -> Self::I;
-    /// As [`Simd::dot_u7`], but `w` may be any byte and `a` must not be -128.
-    fn dot_u8(self, acc: Self::I, w: Self::I, a: Self::I) -> Self::I;
+/// Code that does the same to each lane.
+pub(crate) trait OnLanes {
+    /// The code; `inline(always)`, as all that it calls.
+    fn run<S: Lanes>(&mut self, lanes: S);
 }
 
 /// Code that can be compiled for every tier.

@@ -8,7 +8,7 @@ use std::arch::aarch64::*;
 use std::arch::asm;
 use std::marker::PhantomData;
 
-use super::{Kernel, LANES, Simd};
+use super::{Kernel, LANES, Lanes, Simd};
 
 /// NEON with dot products; `D` says which.
 #[derive(Clone, Copy)]
@@ -224,17 +224,13 @@ unsafe fn shift_right(v: [int32x4_t; 4], n: u32) -> [int32x4_t; 4] {
     }
 }
 
-impl<D: Dots> Simd for Neon<D> {
+impl<D: Dots> Lanes for Neon<D> {
     type F = [float32x4_t; 4];
     type I = [int32x4_t; 4];
-
-    // 32 registers of 4 lanes: two rows of sums beside what they are made of.
-    const WIDE: bool = false;
 
     methods! {
         fn prefetch(line: *const [u8; 64]) -> () =
             asm!("prfm pldl1keep, [{}]", in(reg) line, options(nostack, preserves_flags));
-
         fn splat(x: f32) -> [float32x4_t; 4] = [vdupq_n_f32(x); 4];
         fn load(x: &[f32; LANES]) -> [float32x4_t; 4] = {
             let x = x.as_ptr();
@@ -252,6 +248,42 @@ impl<D: Dots> Simd for Neon<D> {
             let ([a, b], [c, d]) = (widen_f16(halves(0)), widen_f16(halves(16)));
             [a, b, c, d]
         };
+        fn splat_i32(x: i32) -> [int32x4_t; 4] = [vdupq_n_s32(x); 4];
+        fn load_bytes(x: &[u8; 64]) -> [int32x4_t; 4] = {
+            let load = |at| vreinterpretq_s32_u8(vld1q_u8(x.as_ptr().add(at)));
+            [load(0), load(16), load(32), load(48)]
+        };
+        fn shl<const N: u32>(a: [int32x4_t; 4]) -> [int32x4_t; 4] = shift(a, N as i32);
+        fn shr_by(a: [int32x4_t; 4], n: u32) -> [int32x4_t; 4] = shift_right(a, n);
+        fn sar<const N: u32>(a: [int32x4_t; 4]) -> [int32x4_t; 4] = shift(a, -(N as i32));
+    }
+
+    each! {
+        fn add(a: float32x4_t, b: float32x4_t) -> float32x4_t = vaddq_f32(a, b);
+        fn sub(a: float32x4_t, b: float32x4_t) -> float32x4_t = vsubq_f32(a, b);
+        fn mul(a: float32x4_t, b: float32x4_t) -> float32x4_t = vmulq_f32(a, b);
+        fn fma(a: float32x4_t, b: float32x4_t, c: float32x4_t) -> float32x4_t = vfmaq_f32(c, a, b);
+        fn to_f32(v: int32x4_t) -> float32x4_t = vcvtq_f32_s32(v);
+        fn add_i32(a: int32x4_t, b: int32x4_t) -> int32x4_t = vaddq_s32(a, b);
+        fn sub_i32(a: int32x4_t, b: int32x4_t) -> int32x4_t = vsubq_s32(a, b);
+        fn and(a: int32x4_t, b: int32x4_t) -> int32x4_t = vandq_s32(a, b);
+        fn or(a: int32x4_t, b: int32x4_t) -> int32x4_t = vorrq_s32(a, b);
+        // Bytes of at most 127 are the same signed or not.
+        fn dot_u7(acc: int32x4_t, w: int32x4_t, a: int32x4_t) -> int32x4_t = sdot(acc, w, a);
+        fn dot_i16(acc: int32x4_t, a: int32x4_t, b: int32x4_t) -> int32x4_t = {
+            let (a, b) = (vreinterpretq_s16_s32(a), vreinterpretq_s16_s32(b));
+            let low = vmull_s16(vget_low_s16(a), vget_low_s16(b));
+            vaddq_s32(acc, vpaddq_s32(low, vmull_high_s16(a, b)))
+        };
+        fn dot_u8(acc: int32x4_t, w: int32x4_t, a: int32x4_t) -> int32x4_t = D::dot_u8(acc, w, a);
+    }
+}
+
+impl<D: Dots> Simd for Neon<D> {
+    // 32 registers of 4 lanes: two rows of sums beside what they are made of.
+    const WIDE: bool = false;
+
+    methods! {
         fn store_f16(v: [float32x4_t; 4], out: &mut [u8; 32]) -> () = {
             let out = out.as_mut_ptr();
             vst1_u8(out, vreinterpret_u8_u16(narrow_f16(v[0])));
@@ -273,12 +305,6 @@ impl<D: Dots> Simd for Neon<D> {
         };
         fn max_lane(v: [float32x4_t; 4]) -> f32 =
             vmaxnmvq_f32(vmaxnmq_f32(vmaxnmq_f32(v[0], v[1]), vmaxnmq_f32(v[2], v[3])));
-
-        fn splat_i32(x: i32) -> [int32x4_t; 4] = [vdupq_n_s32(x); 4];
-        fn load_bytes(x: &[u8; 64]) -> [int32x4_t; 4] = {
-            let load = |at| vreinterpretq_s32_u8(vld1q_u8(x.as_ptr().add(at)));
-            [load(0), load(16), load(32), load(48)]
-        };
         fn store_bytes(v: [int32x4_t; 4], out: &mut [u8; 64]) -> () = {
             let out = out.as_mut_ptr();
             vst1q_u8(out, vreinterpretq_u8_s32(v[0]));
@@ -310,37 +336,17 @@ impl<D: Dots> Simd for Neon<D> {
             let high = vcombine_s16(vmovn_s32(v[2]), vmovn_s32(v[3]));
             vst1q_s8(out.as_mut_ptr(), vcombine_s8(vmovn_s16(low), vmovn_s16(high)));
         };
-        fn shl<const N: u32>(a: [int32x4_t; 4]) -> [int32x4_t; 4] = shift(a, N as i32);
         fn shr<const N: u32>(a: [int32x4_t; 4]) -> [int32x4_t; 4] = shift_right(a, N);
-        fn shr_by(a: [int32x4_t; 4], n: u32) -> [int32x4_t; 4] = shift_right(a, n);
-        fn sar<const N: u32>(a: [int32x4_t; 4]) -> [int32x4_t; 4] = shift(a, -(N as i32));
     }
 
     each! {
-        fn add(a: float32x4_t, b: float32x4_t) -> float32x4_t = vaddq_f32(a, b);
-        fn sub(a: float32x4_t, b: float32x4_t) -> float32x4_t = vsubq_f32(a, b);
-        fn mul(a: float32x4_t, b: float32x4_t) -> float32x4_t = vmulq_f32(a, b);
         fn div(a: float32x4_t, b: float32x4_t) -> float32x4_t = vdivq_f32(a, b);
-        fn fma(a: float32x4_t, b: float32x4_t, c: float32x4_t) -> float32x4_t = vfmaq_f32(c, a, b);
         fn max(a: float32x4_t, b: float32x4_t) -> float32x4_t = vbslq_f32(vcgtq_f32(a, b), a, b);
         fn min(a: float32x4_t, b: float32x4_t) -> float32x4_t = vbslq_f32(vcltq_f32(a, b), a, b);
         fn select_negative(x: float32x4_t, a: float32x4_t, b: float32x4_t) -> float32x4_t =
             vbslq_f32(vreinterpretq_u32_s32(vshrq_n_s32::<31>(vreinterpretq_s32_f32(x))), a, b);
         fn to_bits(v: float32x4_t) -> int32x4_t = vreinterpretq_s32_f32(v);
         fn of_bits(v: int32x4_t) -> float32x4_t = vreinterpretq_f32_s32(v);
-        fn to_f32(v: int32x4_t) -> float32x4_t = vcvtq_f32_s32(v);
         fn to_i32(v: float32x4_t) -> int32x4_t = vcvtnq_s32_f32(v);
-        fn add_i32(a: int32x4_t, b: int32x4_t) -> int32x4_t = vaddq_s32(a, b);
-        fn sub_i32(a: int32x4_t, b: int32x4_t) -> int32x4_t = vsubq_s32(a, b);
-        fn and(a: int32x4_t, b: int32x4_t) -> int32x4_t = vandq_s32(a, b);
-        fn or(a: int32x4_t, b: int32x4_t) -> int32x4_t = vorrq_s32(a, b);
-        // Bytes of at most 127 are the same signed or not.
-        fn dot_u7(acc: int32x4_t, w: int32x4_t, a: int32x4_t) -> int32x4_t = sdot(acc, w, a);
-        fn dot_i16(acc: int32x4_t, a: int32x4_t, b: int32x4_t) -> int32x4_t = {
-            let (a, b) = (vreinterpretq_s16_s32(a), vreinterpretq_s16_s32(b));
-            let low = vmull_s16(vget_low_s16(a), vget_low_s16(b));
-            vaddq_s32(acc, vpaddq_s32(low, vmull_high_s16(a, b)))
-        };
-        fn dot_u8(acc: int32x4_t, w: int32x4_t, a: int32x4_t) -> int32x4_t = D::dot_u8(acc, w, a);
     }
 }

@@ -1,6 +1,6 @@
 //! The 16 lanes as arrays: the definition that the other tiers are tested against.
 
-use super::{LANES, Simd};
+use super::{LANES, Lanes, Simd};
 
 /// Portable code.
 #[derive(Clone, Copy)]
@@ -11,16 +11,12 @@ fn map2<A: Copy, B: Copy, C>(a: [A; LANES], b: [B; LANES], f: impl Fn(A, B) -> C
     std::array::from_fn(|i| f(a[i], b[i]))
 }
 
-impl Simd for Scalar {
+impl Lanes for Scalar {
     type F = [f32; LANES];
     type I = [i32; LANES];
 
-    const WIDE: bool = false;
-    const PAIRS: bool = false;
-
     #[inline(always)]
     fn prefetch(self, _line: *const [u8; 64]) {}
-
     #[inline(always)]
     fn splat(self, x: f32) -> Self::F {
         [x; LANES]
@@ -38,19 +34,6 @@ impl Simd for Scalar {
         std::array::from_fn(|i| half::f16::from_le_bytes([x[2 * i], x[2 * i + 1]]).to_f32())
     }
     #[inline(always)]
-    fn store_f16(self, v: Self::F, out: &mut [u8; 2 * LANES]) {
-        for (out, v) in out.as_chunks_mut::<2>().0.iter_mut().zip(v) {
-            *out = half::f16::from_f32(v).to_le_bytes();
-        }
-    }
-    #[inline(always)]
-    fn load_bf16(self, x: &[u8; 2 * LANES]) -> Self::F {
-        std::array::from_fn(|i| {
-            f32::from_bits(u32::from(u16::from_le_bytes([x[2 * i], x[2 * i + 1]])) << 16)
-        })
-    }
-
-    #[inline(always)]
     fn add(self, a: Self::F, b: Self::F) -> Self::F {
         map2(a, b, |a, b| a + b)
     }
@@ -63,12 +46,94 @@ impl Simd for Scalar {
         map2(a, b, |a, b| a * b)
     }
     #[inline(always)]
-    fn div(self, a: Self::F, b: Self::F) -> Self::F {
-        map2(a, b, |a, b| a / b)
-    }
-    #[inline(always)]
     fn fma(self, a: Self::F, b: Self::F, c: Self::F) -> Self::F {
         std::array::from_fn(|i| a[i] * b[i] + c[i])
+    }
+    #[inline(always)]
+    fn to_f32(self, v: Self::I) -> Self::F {
+        v.map(|x| x as f32)
+    }
+    #[inline(always)]
+    fn splat_i32(self, x: i32) -> Self::I {
+        [x; LANES]
+    }
+    #[inline(always)]
+    fn load_bytes(self, x: &[u8; 64]) -> Self::I {
+        std::array::from_fn(|i| {
+            i32::from_le_bytes([x[4 * i], x[4 * i + 1], x[4 * i + 2], x[4 * i + 3]])
+        })
+    }
+    #[inline(always)]
+    fn add_i32(self, a: Self::I, b: Self::I) -> Self::I {
+        map2(a, b, i32::wrapping_add)
+    }
+    #[inline(always)]
+    fn sub_i32(self, a: Self::I, b: Self::I) -> Self::I {
+        map2(a, b, i32::wrapping_sub)
+    }
+    #[inline(always)]
+    fn and(self, a: Self::I, b: Self::I) -> Self::I {
+        map2(a, b, |a, b| a & b)
+    }
+    #[inline(always)]
+    fn or(self, a: Self::I, b: Self::I) -> Self::I {
+        map2(a, b, |a, b| a | b)
+    }
+    #[inline(always)]
+    fn shl<const N: u32>(self, a: Self::I) -> Self::I {
+        a.map(|a| a << N)
+    }
+    #[inline(always)]
+    fn shr_by(self, a: Self::I, n: u32) -> Self::I {
+        a.map(|a| (a as u32 >> n) as i32)
+    }
+    #[inline(always)]
+    fn sar<const N: u32>(self, a: Self::I) -> Self::I {
+        a.map(|a| a >> N)
+    }
+    #[inline(always)]
+    fn dot_u7(self, acc: Self::I, w: Self::I, a: Self::I) -> Self::I {
+        self.dot_u8(acc, w, a)
+    }
+    #[inline(always)]
+    fn dot_i16(self, acc: Self::I, a: Self::I, b: Self::I) -> Self::I {
+        std::array::from_fn(|i| {
+            let high = (a[i] >> 16) * (b[i] >> 16);
+            acc[i] + i32::from(a[i] as i16) * i32::from(b[i] as i16) + high
+        })
+    }
+    // A call, unlike the rest: where each of a block's products is spelled out, compilers take minutes for them.
+    #[inline(never)]
+    fn dot_u8(self, acc: Self::I, w: Self::I, a: Self::I) -> Self::I {
+        std::array::from_fn(|i| {
+            let products = w[i].to_le_bytes().into_iter().zip(a[i].to_le_bytes());
+            acc[i]
+                + products
+                    .map(|(w, a)| i32::from(w) * i32::from(a as i8))
+                    .sum::<i32>()
+        })
+    }
+}
+
+impl Simd for Scalar {
+    const WIDE: bool = false;
+    const PAIRS: bool = false;
+
+    #[inline(always)]
+    fn store_f16(self, v: Self::F, out: &mut [u8; 2 * LANES]) {
+        for (out, v) in out.as_chunks_mut::<2>().0.iter_mut().zip(v) {
+            *out = half::f16::from_f32(v).to_le_bytes();
+        }
+    }
+    #[inline(always)]
+    fn load_bf16(self, x: &[u8; 2 * LANES]) -> Self::F {
+        std::array::from_fn(|i| {
+            f32::from_bits(u32::from(u16::from_le_bytes([x[2 * i], x[2 * i + 1]])) << 16)
+        })
+    }
+    #[inline(always)]
+    fn div(self, a: Self::F, b: Self::F) -> Self::F {
+        map2(a, b, |a, b| a / b)
     }
     #[inline(always)]
     fn max(self, a: Self::F, b: Self::F) -> Self::F {
@@ -96,7 +161,6 @@ impl Simd for Scalar {
     fn select_negative(self, x: Self::F, a: Self::F, b: Self::F) -> Self::F {
         std::array::from_fn(|i| if x[i].is_sign_negative() { a[i] } else { b[i] })
     }
-
     #[inline(always)]
     fn to_bits(self, v: Self::F) -> Self::I {
         v.map(|x| x.to_bits() as i32)
@@ -106,23 +170,8 @@ impl Simd for Scalar {
         v.map(|x| f32::from_bits(x as u32))
     }
     #[inline(always)]
-    fn to_f32(self, v: Self::I) -> Self::F {
-        v.map(|x| x as f32)
-    }
-    #[inline(always)]
     fn to_i32(self, v: Self::F) -> Self::I {
         v.map(|x| x.round_ties_even() as i32)
-    }
-
-    #[inline(always)]
-    fn splat_i32(self, x: i32) -> Self::I {
-        [x; LANES]
-    }
-    #[inline(always)]
-    fn load_bytes(self, x: &[u8; 64]) -> Self::I {
-        std::array::from_fn(|i| {
-            i32::from_le_bytes([x[4 * i], x[4 * i + 1], x[4 * i + 2], x[4 * i + 3]])
-        })
     }
     #[inline(always)]
     fn store_bytes(self, v: Self::I, out: &mut [u8; 64]) {
@@ -143,58 +192,7 @@ impl Simd for Scalar {
         *out = v.map(|x| x as i8);
     }
     #[inline(always)]
-    fn add_i32(self, a: Self::I, b: Self::I) -> Self::I {
-        map2(a, b, i32::wrapping_add)
-    }
-    #[inline(always)]
-    fn sub_i32(self, a: Self::I, b: Self::I) -> Self::I {
-        map2(a, b, i32::wrapping_sub)
-    }
-    #[inline(always)]
-    fn and(self, a: Self::I, b: Self::I) -> Self::I {
-        map2(a, b, |a, b| a & b)
-    }
-    #[inline(always)]
-    fn or(self, a: Self::I, b: Self::I) -> Self::I {
-        map2(a, b, |a, b| a | b)
-    }
-    #[inline(always)]
-    fn shl<const N: u32>(self, a: Self::I) -> Self::I {
-        a.map(|a| a << N)
-    }
-    #[inline(always)]
     fn shr<const N: u32>(self, a: Self::I) -> Self::I {
         a.map(|a| (a as u32 >> N) as i32)
-    }
-    #[inline(always)]
-    fn shr_by(self, a: Self::I, n: u32) -> Self::I {
-        a.map(|a| (a as u32 >> n) as i32)
-    }
-    #[inline(always)]
-    fn sar<const N: u32>(self, a: Self::I) -> Self::I {
-        a.map(|a| a >> N)
-    }
-
-    #[inline(always)]
-    fn dot_u7(self, acc: Self::I, w: Self::I, a: Self::I) -> Self::I {
-        self.dot_u8(acc, w, a)
-    }
-    #[inline(always)]
-    fn dot_i16(self, acc: Self::I, a: Self::I, b: Self::I) -> Self::I {
-        std::array::from_fn(|i| {
-            let high = (a[i] >> 16) * (b[i] >> 16);
-            acc[i] + i32::from(a[i] as i16) * i32::from(b[i] as i16) + high
-        })
-    }
-    // A call, unlike the rest: where each of a block's products is spelled out, compilers take minutes for them.
-    #[inline(never)]
-    fn dot_u8(self, acc: Self::I, w: Self::I, a: Self::I) -> Self::I {
-        std::array::from_fn(|i| {
-            let products = w[i].to_le_bytes().into_iter().zip(a[i].to_le_bytes());
-            acc[i]
-                + products
-                    .map(|(w, a)| i32::from(w) * i32::from(a as i8))
-                    .sum::<i32>()
-        })
     }
 }

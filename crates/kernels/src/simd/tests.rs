@@ -114,6 +114,85 @@ fn all_tiers_do_as_the_portable_one() {
     }
 }
 
+/// Eight vectors of bytes of at most `max` with as many activations.
+struct Dots {
+    w: [[u8; 64]; 8],
+    a: [i32; 8],
+    max: i32,
+    sums: [f32; LANES],
+}
+
+impl OnLanes for Dots {
+    #[inline(always)]
+    fn run<S: Lanes>(&mut self, s: S) {
+        let mut w = [s.splat_i32(0); 8];
+        for (w, bytes) in w.iter_mut().zip(&self.w) {
+            *w = s.load_bytes(bytes);
+        }
+        let mut sums = s.splat_i32(1);
+        if S::CENTRED && self.max > 127 {
+            // What the others have more.
+            sums = s.dots(sums, [s.splat_i32(0x4040_4040); 8], self.a, 127);
+            sums = s.dots(sums, [s.splat_i32(0x4040_4040); 8], self.a, 127);
+        }
+        s.store(s.to_f32(s.dots(sums, w, self.a, self.max)), &mut self.sums);
+    }
+}
+
+struct Halves<'a>(&'a mut Dots, bool);
+
+impl Kernel for Halves<'_> {
+    const MULTIPLIES_BYTES: bool = true;
+    type Output = ();
+
+    #[inline(always)]
+    fn run<S: Simd>(self, s: S) {
+        if self.1 {
+            s.in_halves(self.0);
+        } else {
+            self.0.run(s);
+        }
+    }
+}
+
+#[test]
+fn sums_of_many_products_are_exact_in_all_tiers() {
+    let mut random = crate::testing::Random::new(2);
+    for max in [3, 7, 15, 31, 63, 127, 255] {
+        for round in 0..40 {
+            let mut w = [[max as u8; 64]; 8];
+            let mut a = [[if round % 2 == 0 { 127 } else { -127i8 }; 4]; 8];
+            if round > 1 {
+                let bytes = w.as_flattened_mut().iter_mut();
+                bytes.for_each(|w| *w = random.below(max + 1) as u8);
+            }
+            if round > 3 {
+                let bytes = a.as_flattened_mut().iter_mut();
+                bytes.for_each(|a| *a = (random.below(255) as i32 - 127) as i8);
+            }
+            let mut expected = [1.0; LANES];
+            for (lane, sum) in expected.iter_mut().enumerate() {
+                for (w, a) in w.iter().zip(&a) {
+                    let products = w[4 * lane..].iter().zip(a);
+                    let products = products.map(|(w, a)| i32::from(*w) * i32::from(*a));
+                    *sum += products.sum::<i32>() as f32;
+                }
+            }
+            let a = a.map(|a| i32::from_le_bytes(a.map(|a| a as u8)));
+            for (tier, halves) in Tier::available()
+                .into_iter()
+                .flat_map(|t| [(t, false), (t, true)])
+            {
+                let max = max as i32;
+                let sums = [f32::NAN; LANES];
+                let mut dots = Dots { w, a, max, sums };
+                run(tier, Halves(&mut dots, halves));
+                assert_eq!(dots.sums, expected, "{tier} {max} halves {halves}");
+            }
+        }
+    }
+}
+
 fn nan_equal(a: &[u8], b: &[u8]) -> bool {
     a.as_chunks::<4>()
         .0

@@ -5,7 +5,7 @@
 
 use super::layout::{Line, q6_k_high, q6_k_low};
 use crate::matrix::quantized::QuantBlock;
-use crate::simd::{LANES, Simd};
+use crate::simd::{LANES, Lanes};
 
 /// A packed block type.
 pub(super) trait Format: 'static {
@@ -19,40 +19,41 @@ pub(super) trait Format: 'static {
     const PARTS: usize = 1;
     /// Whether parts have minima.
     const MINS: bool = false;
-    /// Whether weights take all 8 bits.
-    const WIDE: bool = false;
+    /// The largest weight.
+    const MAX: i32;
 
     /// What the groups of a block share.
-    type Header<S: Simd>: Copy;
+    type Header<S: Lanes>: Copy;
 
     /// `half` is the 16 rows' f16 where [`Format::HALF`], else of no meaning.
-    fn header<S: Simd>(s: S, words: &[Line], half: &[u8; 2 * LANES]) -> Self::Header<S>;
+    fn header<S: Lanes>(s: S, words: &[Line], half: &[u8; 2 * LANES]) -> Self::Header<S>;
 
     /// The factor of a block of one group, the part's whole-numbered share of it in a superblock.
-    fn scale<S: Simd>(s: S, header: &Self::Header<S>, group: usize, part: usize) -> S::F;
+    fn scale<S: Lanes>(s: S, header: &Self::Header<S>, group: usize, part: usize) -> S::F;
 
     /// The other share of the parts' factors in a superblock.
     #[inline(always)]
-    fn factor<S: Simd>(s: S, _header: &Self::Header<S>) -> S::F {
+    fn factor<S: Lanes>(s: S, _header: &Self::Header<S>) -> S::F {
         s.splat(1.0)
     }
 
     /// Where [`Format::MINS`], what is added to each value, or in a superblock what times the parts' minima is.
     #[inline(always)]
-    fn min<S: Simd>(s: S, _header: &Self::Header<S>) -> S::F {
+    fn min<S: Lanes>(s: S, _header: &Self::Header<S>) -> S::F {
         s.splat(0.0)
     }
 
     /// The whole-numbered minima of two parts of a superblock in 16 bits each: of the two of a group, or of this group and
     /// the next.
     #[inline(always)]
-    fn min_pair<S: Simd>(s: S, _header: &Self::Header<S>, _group: usize) -> S::I {
+    fn min_pair<S: Lanes>(s: S, _header: &Self::Header<S>, _group: usize) -> S::I {
         s.splat_i32(0)
     }
 
     /// The `pair`th two fours of a part's weights: fours `pair` and `4 + pair` of 32 values, or `2 pair` and
     /// `2 pair + 1` of 16.
-    fn weights<S: Simd>(s: S, words: &[Line], group: usize, part: usize, pair: usize) -> [S::I; 2];
+    fn weights<S: Lanes>(s: S, words: &[Line], group: usize, part: usize, pair: usize)
+    -> [S::I; 2];
 
     /// Minus the weights' zero point times the sum of the part's activations.
     #[inline(always)]
@@ -63,7 +64,7 @@ pub(super) trait Format: 'static {
 
 /// The bits `mask` of every byte after a shift to the right.
 #[inline(always)]
-fn bits<S: Simd>(s: S, line: &Line, shift: u32, mask: u8) -> S::I {
+fn bits<S: Lanes>(s: S, line: &Line, shift: u32, mask: u8) -> S::I {
     s.and(
         s.shr_by(s.load_bytes(line), shift),
         s.splat_i32(i32::from_le_bytes([mask; 4])),
@@ -72,25 +73,25 @@ fn bits<S: Simd>(s: S, line: &Line, shift: u32, mask: u8) -> S::I {
 
 /// The low and the high four bits of every byte.
 #[inline(always)]
-fn nibbles<S: Simd>(s: S, line: &Line) -> [S::I; 2] {
+fn nibbles<S: Lanes>(s: S, line: &Line) -> [S::I; 2] {
     [bits(s, line, 0, 15), bits(s, line, 4, 15)]
 }
 
 /// One bit of every byte, moved to bit 4.
 #[inline(always)]
-fn fifth_bit<S: Simd>(s: S, line: &Line, bit: usize) -> S::I {
+fn fifth_bit<S: Lanes>(s: S, line: &Line, bit: usize) -> S::I {
     s.shl::<4>(bits(s, line, bit as u32, 1))
 }
 
 /// The two f16 of a line.
 #[inline(always)]
-fn halves<S: Simd>(s: S, line: &Line) -> [S::F; 2] {
+fn halves<S: Lanes>(s: S, line: &Line) -> [S::F; 2] {
     let (halves, _) = line.as_chunks::<{ 2 * LANES }>();
     [s.load_f16(&halves[0]), s.load_f16(&halves[1])]
 }
 
 #[inline(always)]
-fn four_lines<S: Simd>(s: S, lines: &[Line]) -> [S::I; 4] {
+fn four_lines<S: Lanes>(s: S, lines: &[Line]) -> [S::I; 4] {
     [
         s.load_bytes(&lines[0]),
         s.load_bytes(&lines[1]),
@@ -101,13 +102,13 @@ fn four_lines<S: Simd>(s: S, lines: &[Line]) -> [S::I; 4] {
 
 /// The byte `at` of every word as a number.
 #[inline(always)]
-fn byte<S: Simd>(s: S, words: S::I, at: usize) -> S::F {
+fn byte<S: Lanes>(s: S, words: S::I, at: usize) -> S::F {
     s.to_f32(s.and(s.shr_by(words, 8 * at as u32), s.splat_i32(0xFF)))
 }
 
 /// The bits `mask` of the two lowest bytes of every word, as 16 bits each.
 #[inline(always)]
-fn byte_pair<S: Simd>(s: S, words: S::I, mask: i32) -> S::I {
+fn byte_pair<S: Lanes>(s: S, words: S::I, mask: i32) -> S::I {
     s.or(
         s.and(words, s.splat_i32(mask)),
         s.and(s.shl::<8>(words), s.splat_i32(mask << 16)),
@@ -116,33 +117,34 @@ fn byte_pair<S: Simd>(s: S, words: S::I, mask: i32) -> S::I {
 
 /// The fifth bits of the two fours of a pair, from the line as it is packed.
 #[inline(always)]
-fn packed_fifth_bits<S: Simd>(s: S, line: &Line, pair: usize) -> [S::I; 2] {
+fn packed_fifth_bits<S: Lanes>(s: S, line: &Line, pair: usize) -> [S::I; 2] {
     [fifth_bit(s, line, pair), fifth_bit(s, line, 4 + pair)]
 }
 
 #[inline(always)]
-fn or<S: Simd>(s: S, a: [S::I; 2], b: [S::I; 2]) -> [S::I; 2] {
+fn or<S: Lanes>(s: S, a: [S::I; 2], b: [S::I; 2]) -> [S::I; 2] {
     [s.or(a[0], b[0]), s.or(a[1], b[1])]
 }
 
 pub(super) struct Q4_0;
 
 impl Format for Q4_0 {
+    const MAX: i32 = 15;
     const WORDS: usize = 4;
     const HALF: bool = true;
     const GROUPS: usize = 1;
-    type Header<S: Simd> = S::F;
+    type Header<S: Lanes> = S::F;
 
     #[inline(always)]
-    fn header<S: Simd>(s: S, _words: &[Line], half: &[u8; 2 * LANES]) -> S::F {
+    fn header<S: Lanes>(s: S, _words: &[Line], half: &[u8; 2 * LANES]) -> S::F {
         s.load_f16(half)
     }
     #[inline(always)]
-    fn scale<S: Simd>(_s: S, header: &S::F, _group: usize, _part: usize) -> S::F {
+    fn scale<S: Lanes>(_s: S, header: &S::F, _group: usize, _part: usize) -> S::F {
         *header
     }
     #[inline(always)]
-    fn weights<S: Simd>(
+    fn weights<S: Lanes>(
         s: S,
         words: &[Line],
         _group: usize,
@@ -160,25 +162,26 @@ impl Format for Q4_0 {
 pub(super) struct Q4_1;
 
 impl Format for Q4_1 {
+    const MAX: i32 = 15;
     const WORDS: usize = 5;
     const GROUPS: usize = 1;
     const MINS: bool = true;
-    type Header<S: Simd> = [S::F; 2];
+    type Header<S: Lanes> = [S::F; 2];
 
     #[inline(always)]
-    fn header<S: Simd>(s: S, words: &[Line], _half: &[u8; 2 * LANES]) -> [S::F; 2] {
+    fn header<S: Lanes>(s: S, words: &[Line], _half: &[u8; 2 * LANES]) -> [S::F; 2] {
         halves(s, &words[0])
     }
     #[inline(always)]
-    fn scale<S: Simd>(_s: S, header: &[S::F; 2], _group: usize, _part: usize) -> S::F {
+    fn scale<S: Lanes>(_s: S, header: &[S::F; 2], _group: usize, _part: usize) -> S::F {
         header[0]
     }
     #[inline(always)]
-    fn min<S: Simd>(_s: S, header: &[S::F; 2]) -> S::F {
+    fn min<S: Lanes>(_s: S, header: &[S::F; 2]) -> S::F {
         header[1]
     }
     #[inline(always)]
-    fn weights<S: Simd>(
+    fn weights<S: Lanes>(
         s: S,
         words: &[Line],
         _group: usize,
@@ -192,21 +195,22 @@ impl Format for Q4_1 {
 pub(super) struct Q5_0;
 
 impl Format for Q5_0 {
+    const MAX: i32 = 31;
     const WORDS: usize = 5;
     const HALF: bool = true;
     const GROUPS: usize = 1;
-    type Header<S: Simd> = S::F;
+    type Header<S: Lanes> = S::F;
 
     #[inline(always)]
-    fn header<S: Simd>(s: S, _words: &[Line], half: &[u8; 2 * LANES]) -> S::F {
+    fn header<S: Lanes>(s: S, _words: &[Line], half: &[u8; 2 * LANES]) -> S::F {
         s.load_f16(half)
     }
     #[inline(always)]
-    fn scale<S: Simd>(_s: S, header: &S::F, _group: usize, _part: usize) -> S::F {
+    fn scale<S: Lanes>(_s: S, header: &S::F, _group: usize, _part: usize) -> S::F {
         *header
     }
     #[inline(always)]
-    fn weights<S: Simd>(
+    fn weights<S: Lanes>(
         s: S,
         words: &[Line],
         _group: usize,
@@ -228,25 +232,26 @@ impl Format for Q5_0 {
 pub(super) struct Q5_1;
 
 impl Format for Q5_1 {
+    const MAX: i32 = 31;
     const WORDS: usize = 6;
     const GROUPS: usize = 1;
     const MINS: bool = true;
-    type Header<S: Simd> = [S::F; 2];
+    type Header<S: Lanes> = [S::F; 2];
 
     #[inline(always)]
-    fn header<S: Simd>(s: S, words: &[Line], _half: &[u8; 2 * LANES]) -> [S::F; 2] {
+    fn header<S: Lanes>(s: S, words: &[Line], _half: &[u8; 2 * LANES]) -> [S::F; 2] {
         halves(s, &words[0])
     }
     #[inline(always)]
-    fn scale<S: Simd>(_s: S, header: &[S::F; 2], _group: usize, _part: usize) -> S::F {
+    fn scale<S: Lanes>(_s: S, header: &[S::F; 2], _group: usize, _part: usize) -> S::F {
         header[0]
     }
     #[inline(always)]
-    fn min<S: Simd>(_s: S, header: &[S::F; 2]) -> S::F {
+    fn min<S: Lanes>(_s: S, header: &[S::F; 2]) -> S::F {
         header[1]
     }
     #[inline(always)]
-    fn weights<S: Simd>(
+    fn weights<S: Lanes>(
         s: S,
         words: &[Line],
         _group: usize,
@@ -264,22 +269,22 @@ impl Format for Q5_1 {
 pub(super) struct Q8_0;
 
 impl Format for Q8_0 {
+    const MAX: i32 = 255;
     const WORDS: usize = 8;
     const HALF: bool = true;
     const GROUPS: usize = 1;
-    const WIDE: bool = true;
-    type Header<S: Simd> = S::F;
+    type Header<S: Lanes> = S::F;
 
     #[inline(always)]
-    fn header<S: Simd>(s: S, _words: &[Line], half: &[u8; 2 * LANES]) -> S::F {
+    fn header<S: Lanes>(s: S, _words: &[Line], half: &[u8; 2 * LANES]) -> S::F {
         s.load_f16(half)
     }
     #[inline(always)]
-    fn scale<S: Simd>(_s: S, header: &S::F, _group: usize, _part: usize) -> S::F {
+    fn scale<S: Lanes>(_s: S, header: &S::F, _group: usize, _part: usize) -> S::F {
         *header
     }
     #[inline(always)]
-    fn weights<S: Simd>(
+    fn weights<S: Lanes>(
         s: S,
         words: &[Line],
         _group: usize,
@@ -296,14 +301,14 @@ impl Format for Q8_0 {
 
 /// The 6-bit scales and minima of Q4_K and Q5_K: four groups to a word.
 #[derive(Clone, Copy)]
-pub(super) struct KScales<S: Simd> {
+pub(super) struct KScales<S: Lanes> {
     d: S::F,
     minus_dmin: S::F,
     scales: [S::I; 2],
     mins: [S::I; 2],
 }
 
-impl<S: Simd> KScales<S> {
+impl<S: Lanes> KScales<S> {
     /// From the line of `d` and `dmin` and the three lines of packed scales; see `scale_min_k4` for their bits.
     #[inline(always)]
     fn new(s: S, words: &[Line]) -> KScales<S> {
@@ -344,33 +349,34 @@ impl<S: Simd> KScales<S> {
 pub(super) struct Q4K;
 
 impl Format for Q4K {
+    const MAX: i32 = 15;
     const WORDS: usize = 36;
     const GROUPS: usize = 8;
     const MINS: bool = true;
-    type Header<S: Simd> = KScales<S>;
+    type Header<S: Lanes> = KScales<S>;
 
     #[inline(always)]
-    fn header<S: Simd>(s: S, words: &[Line], _half: &[u8; 2 * LANES]) -> KScales<S> {
+    fn header<S: Lanes>(s: S, words: &[Line], _half: &[u8; 2 * LANES]) -> KScales<S> {
         KScales::new(s, words)
     }
     #[inline(always)]
-    fn scale<S: Simd>(s: S, header: &KScales<S>, group: usize, _part: usize) -> S::F {
+    fn scale<S: Lanes>(s: S, header: &KScales<S>, group: usize, _part: usize) -> S::F {
         header.scale(s, group)
     }
     #[inline(always)]
-    fn factor<S: Simd>(_s: S, header: &KScales<S>) -> S::F {
+    fn factor<S: Lanes>(_s: S, header: &KScales<S>) -> S::F {
         header.d
     }
     #[inline(always)]
-    fn min<S: Simd>(_s: S, header: &KScales<S>) -> S::F {
+    fn min<S: Lanes>(_s: S, header: &KScales<S>) -> S::F {
         header.minus_dmin
     }
     #[inline(always)]
-    fn min_pair<S: Simd>(s: S, header: &KScales<S>, group: usize) -> S::I {
+    fn min_pair<S: Lanes>(s: S, header: &KScales<S>, group: usize) -> S::I {
         header.min_pair(s, group)
     }
     #[inline(always)]
-    fn weights<S: Simd>(
+    fn weights<S: Lanes>(
         s: S,
         words: &[Line],
         group: usize,
@@ -389,33 +395,34 @@ impl Format for Q4K {
 pub(super) struct Q5K;
 
 impl Format for Q5K {
+    const MAX: i32 = 31;
     const WORDS: usize = 44;
     const GROUPS: usize = 8;
     const MINS: bool = true;
-    type Header<S: Simd> = KScales<S>;
+    type Header<S: Lanes> = KScales<S>;
 
     #[inline(always)]
-    fn header<S: Simd>(s: S, words: &[Line], _half: &[u8; 2 * LANES]) -> KScales<S> {
+    fn header<S: Lanes>(s: S, words: &[Line], _half: &[u8; 2 * LANES]) -> KScales<S> {
         KScales::new(s, words)
     }
     #[inline(always)]
-    fn scale<S: Simd>(s: S, header: &KScales<S>, group: usize, _part: usize) -> S::F {
+    fn scale<S: Lanes>(s: S, header: &KScales<S>, group: usize, _part: usize) -> S::F {
         header.scale(s, group)
     }
     #[inline(always)]
-    fn factor<S: Simd>(_s: S, header: &KScales<S>) -> S::F {
+    fn factor<S: Lanes>(_s: S, header: &KScales<S>) -> S::F {
         header.d
     }
     #[inline(always)]
-    fn min<S: Simd>(_s: S, header: &KScales<S>) -> S::F {
+    fn min<S: Lanes>(_s: S, header: &KScales<S>) -> S::F {
         header.minus_dmin
     }
     #[inline(always)]
-    fn min_pair<S: Simd>(s: S, header: &KScales<S>, group: usize) -> S::I {
+    fn min_pair<S: Lanes>(s: S, header: &KScales<S>, group: usize) -> S::I {
         header.min_pair(s, group)
     }
     #[inline(always)]
-    fn weights<S: Simd>(
+    fn weights<S: Lanes>(
         s: S,
         words: &[Line],
         group: usize,
@@ -442,18 +449,19 @@ impl Format for Q5K {
 pub(super) struct Q6K;
 
 impl Format for Q6K {
+    const MAX: i32 = 63;
     const WORDS: usize = 52;
     const HALF: bool = true;
     const GROUPS: usize = 8;
     const PARTS: usize = 2;
-    type Header<S: Simd> = (S::F, [S::I; 4]);
+    type Header<S: Lanes> = (S::F, [S::I; 4]);
 
     #[inline(always)]
-    fn header<S: Simd>(s: S, words: &[Line], half: &[u8; 2 * LANES]) -> (S::F, [S::I; 4]) {
+    fn header<S: Lanes>(s: S, words: &[Line], half: &[u8; 2 * LANES]) -> (S::F, [S::I; 4]) {
         (s.load_f16(half), four_lines(s, &words[..4]))
     }
     #[inline(always)]
-    fn scale<S: Simd>(s: S, header: &(S::F, [S::I; 4]), group: usize, part: usize) -> S::F {
+    fn scale<S: Lanes>(s: S, header: &(S::F, [S::I; 4]), group: usize, part: usize) -> S::F {
         let group = 2 * group + part;
         // The byte to the top of the word, and down again with its sign.
         let words = header.1[group / 4];
@@ -466,11 +474,17 @@ impl Format for Q6K {
         s.to_f32(s.sar::<24>(top))
     }
     #[inline(always)]
-    fn factor<S: Simd>(_s: S, header: &(S::F, [S::I; 4])) -> S::F {
+    fn factor<S: Lanes>(_s: S, header: &(S::F, [S::I; 4])) -> S::F {
         header.0
     }
     #[inline(always)]
-    fn weights<S: Simd>(s: S, words: &[Line], group: usize, part: usize, pair: usize) -> [S::I; 2] {
+    fn weights<S: Lanes>(
+        s: S,
+        words: &[Line],
+        group: usize,
+        part: usize,
+        pair: usize,
+    ) -> [S::I; 2] {
         let (half, run) = (group / 4, group % 4);
         let low = &words[q6_k_low(half, run % 2, part, 2 * pair)..][..2];
         let high = &words[q6_k_high(half, part, 2 * pair)..][..2];
@@ -494,14 +508,15 @@ impl Format for Q6K {
 pub(super) struct Q3K;
 
 impl Format for Q3K {
+    const MAX: i32 = 7;
     const WORDS: usize = 27;
     const HALF: bool = true;
     const GROUPS: usize = 8;
     const PARTS: usize = 2;
-    type Header<S: Simd> = (S::F, [S::I; 3]);
+    type Header<S: Lanes> = (S::F, [S::I; 3]);
 
     #[inline(always)]
-    fn header<S: Simd>(s: S, words: &[Line], half: &[u8; 2 * LANES]) -> (S::F, [S::I; 3]) {
+    fn header<S: Lanes>(s: S, words: &[Line], half: &[u8; 2 * LANES]) -> (S::F, [S::I; 3]) {
         (
             s.load_f16(half),
             [
@@ -512,7 +527,7 @@ impl Format for Q3K {
         )
     }
     #[inline(always)]
-    fn scale<S: Simd>(s: S, header: &(S::F, [S::I; 3]), group: usize, part: usize) -> S::F {
+    fn scale<S: Lanes>(s: S, header: &(S::F, [S::I; 3]), group: usize, part: usize) -> S::F {
         let group = 2 * group + part;
         // Four low bits in the first 8 bytes, two high bits in the last 4.
         let words = &header.1;
@@ -526,11 +541,17 @@ impl Format for Q3K {
         s.to_f32(s.sub_i32(scale, s.splat_i32(32)))
     }
     #[inline(always)]
-    fn factor<S: Simd>(_s: S, header: &(S::F, [S::I; 3])) -> S::F {
+    fn factor<S: Lanes>(_s: S, header: &(S::F, [S::I; 3])) -> S::F {
         header.0
     }
     #[inline(always)]
-    fn weights<S: Simd>(s: S, words: &[Line], group: usize, part: usize, pair: usize) -> [S::I; 2] {
+    fn weights<S: Lanes>(
+        s: S,
+        words: &[Line],
+        group: usize,
+        part: usize,
+        pair: usize,
+    ) -> [S::I; 2] {
         let (half, run) = (group / 4, group % 4);
         let low = &words[8 + half * 8 + part * 4 + 2 * pair..][..2];
         let third = &words[part * 4 + 2 * pair..][..2];
@@ -552,39 +573,46 @@ impl Format for Q3K {
 pub(super) struct Q2K;
 
 impl Format for Q2K {
+    const MAX: i32 = 3;
     const WORDS: usize = 21;
     const GROUPS: usize = 8;
     const PARTS: usize = 2;
     const MINS: bool = true;
-    type Header<S: Simd> = ([S::F; 2], [S::I; 4]);
+    type Header<S: Lanes> = ([S::F; 2], [S::I; 4]);
 
     #[inline(always)]
-    fn header<S: Simd>(s: S, words: &[Line], _half: &[u8; 2 * LANES]) -> ([S::F; 2], [S::I; 4]) {
+    fn header<S: Lanes>(s: S, words: &[Line], _half: &[u8; 2 * LANES]) -> ([S::F; 2], [S::I; 4]) {
         let [d, dmin] = halves(s, &words[20]);
         let scales = four_lines(s, &words[..4]);
         ([d, s.sub(s.splat(0.0), dmin)], scales)
     }
     #[inline(always)]
-    fn scale<S: Simd>(s: S, header: &([S::F; 2], [S::I; 4]), group: usize, part: usize) -> S::F {
+    fn scale<S: Lanes>(s: S, header: &([S::F; 2], [S::I; 4]), group: usize, part: usize) -> S::F {
         let group = 2 * group + part;
         let low = s.and(header.1[group / 4], s.splat_i32(0x0F0F_0F0F));
         byte(s, low, group % 4)
     }
     #[inline(always)]
-    fn factor<S: Simd>(_s: S, header: &([S::F; 2], [S::I; 4])) -> S::F {
+    fn factor<S: Lanes>(_s: S, header: &([S::F; 2], [S::I; 4])) -> S::F {
         header.0[0]
     }
     #[inline(always)]
-    fn min<S: Simd>(_s: S, header: &([S::F; 2], [S::I; 4])) -> S::F {
+    fn min<S: Lanes>(_s: S, header: &([S::F; 2], [S::I; 4])) -> S::F {
         header.0[1]
     }
     #[inline(always)]
-    fn min_pair<S: Simd>(s: S, header: &([S::F; 2], [S::I; 4]), group: usize) -> S::I {
+    fn min_pair<S: Lanes>(s: S, header: &([S::F; 2], [S::I; 4]), group: usize) -> S::I {
         let at = 8 * (2 * group as u32 % 4) + 4;
         byte_pair(s, s.shr_by(header.1[group / 2], at), 15)
     }
     #[inline(always)]
-    fn weights<S: Simd>(s: S, words: &[Line], group: usize, part: usize, pair: usize) -> [S::I; 2] {
+    fn weights<S: Lanes>(
+        s: S,
+        words: &[Line],
+        group: usize,
+        part: usize,
+        pair: usize,
+    ) -> [S::I; 2] {
         let (half, run) = (group / 4, group % 4);
         let low = &words[4 + half * 8 + part * 4 + 2 * pair..][..2];
         [

@@ -1,6 +1,7 @@
 //! Block types rearranged for integer products.
 
 mod format;
+mod held;
 mod layout;
 mod product;
 

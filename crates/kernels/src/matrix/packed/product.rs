@@ -11,13 +11,17 @@ use std::marker::PhantomData;
 use std::ops::Range;
 
 use super::format::{self, Format};
+use super::held::{Held, dot, fours};
 use super::layout::{Line, block_line};
 use crate::matrix::quantized::{QuantBlock, TILE, Tile};
-use crate::simd::{self, Kernel, LANES, Simd};
+use crate::simd::{self, Kernel, LANES, Lanes, Simd};
 use crate::{DType, Tier};
 
 /// Columns that are multiplied before the next rows take their turn, where there are several tiles.
 const CHUNK_COLS: usize = 512;
+
+/// How far ahead lines that follow in memory are called into the cache, where they are.
+const LINES_AHEAD: isize = 24;
 
 /// What stands for the f16 of blocks that have none outside of their words.
 const NO_HALVES: &[[u8; 2 * LANES]] = &[[0; 2 * LANES]; 2];
@@ -83,12 +87,14 @@ impl<F: Format> Kernel for Of<'_, F> {
         } = self.0;
         // What is multiplied next is called into the cache meanwhile where it does not follow in memory: these columns of
         // the next rows. Weights that are read one after the other the processor foresees by itself, farther ahead than it
-        // could be asked to.
+        // could be asked to; unless a line takes so many instructions that it looks but a few lines ahead.
         let (chunk, ahead) = if several {
             let chunk = CHUNK_COLS / (F::GROUPS * 32);
-            (chunk.max(1), Some(group_lines as isize))
+            (chunk.max(1), Ahead::Blocks(group_lines as isize))
+        } else if S::HALVES {
+            (blocks, Ahead::Groups(LINES_AHEAD))
         } else {
-            (blocks, None)
+            (blocks, Ahead::Nothing)
         };
         for begin in (0..blocks).step_by(chunk) {
             let part = begin..blocks.min(begin + chunk);
@@ -103,7 +109,16 @@ impl<F: Format> Kernel for Of<'_, F> {
                         tile: &tile,
                         t,
                     };
-                    t += if S::WIDE {
+                    t += if S::HALVES && tile.tokens > 1 {
+                        // In pieces whose second half of rows is still in the first-level cache.
+                        let step = (CHUNK_COLS / (F::GROUPS * 32)).max(2);
+                        for begin in part.clone().step_by(step) {
+                            let part = begin..part.end.min(begin + step);
+                            let piece = Piece { part, ..piece };
+                            s.in_halves(&mut Held::<F>::new(piece, sums));
+                        }
+                        tile.tokens
+                    } else if S::WIDE {
                         match tile.tokens - t {
                             12.. => piece.add::<S, F, 12>(s, sums),
                             8.. => piece.add::<S, F, 8>(s, sums),
@@ -125,15 +140,47 @@ impl<F: Format> Kernel for Of<'_, F> {
     }
 }
 
+/// What is called into the cache: the lines at this distance from those of a block, all at once, or from those of each of
+/// its groups in turn.
+#[derive(Clone, Copy)]
+pub(super) enum Ahead {
+    Nothing,
+    Blocks(isize),
+    Groups(isize),
+}
+
+impl Ahead {
+    #[inline(always)]
+    fn call<S: Lanes>(s: S, lines: &[Line], distance: isize) {
+        for line in lines {
+            s.prefetch(std::ptr::from_ref(line).wrapping_offset(distance));
+        }
+    }
+
+    /// Before the products of a group, where groups are called in turn.
+    #[inline(always)]
+    pub(super) fn of_group<S: Lanes, F: Format>(self, s: S, words: &[Line], group: usize) {
+        if let Ahead::Groups(distance) = self {
+            let lines = group * F::WORDS / F::GROUPS..(group + 1) * F::WORDS / F::GROUPS;
+            Ahead::call(s, &words[lines], distance);
+        }
+    }
+}
+
 /// Some blocks of 16 rows and the tokens from `t`.
-struct Piece<'a> {
+pub(super) struct Piece<'a> {
     lines: &'a [Line],
     blocks: usize,
-    part: Range<usize>,
-    /// The distance of the lines that are needed next, where they are to be called into the cache.
-    ahead: Option<isize>,
-    tile: &'a Tile<'a>,
+    pub part: Range<usize>,
+    ahead: Ahead,
+    pub tile: &'a Tile<'a>,
     t: usize,
+}
+
+/// What is done with each block of a piece.
+pub(super) trait EachBlock<S: Lanes, F: Format> {
+    /// `words` are the block's lines; `x` begins with its activations, for the next tokens of the tile.
+    fn add(&mut self, s: S, words: &[Line], header: &F::Header<S>, x: &[QuantBlock], ahead: Ahead);
 }
 
 impl Piece<'_> {
@@ -145,25 +192,36 @@ impl Piece<'_> {
         s: S,
         sums: &mut [[f32; LANES]; TILE],
     ) -> usize {
-        let Piece {
-            lines,
-            blocks,
-            part,
-            ahead,
-            tile,
-            t,
-        } = self;
-        let (x, stride) = (&tile.blocks[t..], tile.tokens);
-        let x_end = part.end * F::GROUPS;
-        assert!(part.end <= blocks);
-        assert!(part.start % 2 == 0 && (part.end % 2 == 0 || part.end == blocks));
-        assert!(part.is_empty() || x.len() >= (x_end - 1) * stride + T);
         let mut acc = [s.splat(0.0); T];
-        if part.start > 0 {
-            for (acc, sum) in acc.iter_mut().zip(&sums[t..]) {
+        if self.part.start > 0 {
+            for (acc, sum) in acc.iter_mut().zip(&sums[self.t..]) {
                 *acc = s.load(sum);
             }
         }
+        let (stride, end) = (self.tile.tokens, self.part.end * F::GROUPS);
+        assert!(self.part.is_empty() || self.tile.blocks.len() >= (end - 1) * stride + self.t + T);
+        let mut sum = InRegisters { acc, stride };
+        self.each_block::<S, F>(s, &mut sum);
+        for (acc, sum) in sum.acc.iter().zip(&mut sums[self.t..]) {
+            s.store(*acc, sum);
+        }
+        T
+    }
+
+    #[inline(always)]
+    pub(super) fn each_block<S: Lanes, F: Format>(&self, s: S, to: &mut impl EachBlock<S, F>) {
+        let Piece {
+            lines,
+            blocks,
+            ref part,
+            ahead,
+            tile,
+            t,
+        } = *self;
+        let x = &tile.blocks[t..];
+        assert!(part.end <= blocks);
+        assert!(part.start % 2 == 0 && (part.end % 2 == 0 || part.end == blocks));
+        assert!(part.is_empty() || x.len() >= (part.end * F::GROUPS - 1) * tile.tokens);
         // Two blocks at a time, as their f16 share a line.
         for first in part.clone().step_by(2) {
             let count = (part.end - first).min(2);
@@ -176,28 +234,41 @@ impl Piece<'_> {
             } else {
                 (&lines[first * F::WORDS..][..count * F::WORDS], NO_HALVES)
             };
-            if let Some(ahead) = ahead {
-                for line in lines {
-                    s.prefetch(std::ptr::from_ref(line).wrapping_offset(ahead));
-                }
+            match ahead {
+                Ahead::Nothing => {}
+                Ahead::Blocks(distance) => Ahead::call(s, lines, distance),
+                // The others when it is their groups' turn.
+                Ahead::Groups(distance) => Ahead::call(s, &lines[count * F::WORDS..], distance),
             }
             for (i, half) in halves[..count].iter().enumerate() {
                 let words = &lines[i * F::WORDS..][..F::WORDS];
                 let header = F::header(s, words, half);
-                // SAFETY: `first + i` is below the number of blocks, so by the check above `T` tokens' activations lie
-                // there.
-                let x = unsafe { Activations::<T>::new(x, (first + i) * F::GROUPS, stride) };
-                if F::GROUPS == 1 {
-                    add_block::<S, F, T>(s, words, &header, x.block(0), &mut acc);
-                } else {
-                    add_superblock::<S, F, T>(s, words, &header, x, &mut acc);
-                }
+                // SAFETY: `first + i` is below the number of blocks, so by the check above its activations lie there.
+                let x = unsafe { x.get_unchecked((first + i) * F::GROUPS * tile.tokens..) };
+                to.add(s, words, &header, x, ahead);
             }
         }
-        for (acc, sum) in acc.iter().zip(&mut sums[t..]) {
-            s.store(*acc, sum);
+    }
+}
+
+/// The sums of `T` tokens in registers.
+struct InRegisters<S: Lanes, const T: usize> {
+    acc: [S::F; T],
+    /// Tokens of the tile.
+    stride: usize,
+}
+
+impl<S: Lanes, F: Format, const T: usize> EachBlock<S, F> for InRegisters<S, T> {
+    #[inline(always)]
+    fn add(&mut self, s: S, words: &[Line], header: &F::Header<S>, x: &[QuantBlock], ahead: Ahead) {
+        // SAFETY: made by `Piece::add`, which checked that each block of the piece has `T` tokens' activations.
+        let x = unsafe { Activations::<T>::new(x, self.stride) };
+        if F::GROUPS == 1 {
+            ahead.of_group::<S, F>(s, words, 0);
+            add_block::<S, F, T>(s, words, header, x.block(0), &mut self.acc);
+        } else {
+            add_superblock::<S, F, T>(s, words, header, x, ahead, &mut self.acc);
         }
-        T
     }
 }
 
@@ -209,14 +280,12 @@ struct Activations<'a, const T: usize> {
 }
 
 impl<'a, const T: usize> Activations<'a, T> {
-    /// Those from group `at`, as many groups as a block of weights has.
+    /// Those of as many groups as a block of weights has.
     ///
     /// # Safety
     /// In each of these groups, `stride` blocks apart, there are `T` blocks.
     #[inline(always)]
-    unsafe fn new(blocks: &'a [QuantBlock], at: usize, stride: usize) -> Activations<'a, T> {
-        // SAFETY: by this function's contract.
-        let blocks = unsafe { blocks.get_unchecked(at * stride..) };
+    unsafe fn new(blocks: &'a [QuantBlock], stride: usize) -> Activations<'a, T> {
         Activations { blocks, stride }
     }
 
@@ -230,7 +299,7 @@ impl<'a, const T: usize> Activations<'a, T> {
 
 /// Adds the products of a block of 32 weights, whose activations have a scale of their own.
 #[inline(always)]
-fn add_block<S: Simd, F: Format, const T: usize>(
+fn add_block<S: Lanes, F: Format, const T: usize>(
     s: S,
     words: &[Line],
     header: &F::Header<S>,
@@ -253,24 +322,25 @@ fn add_block<S: Simd, F: Format, const T: usize>(
 /// Adds the products of a superblock of 256 weights. Its parts' scales and minima are integers times one number each, and
 /// its activations have one scale, so that both numbers are multiplied only once.
 #[inline(always)]
-fn add_superblock<S: Simd, F: Format, const T: usize>(
+fn add_superblock<S: Lanes, F: Format, const T: usize>(
     s: S,
     words: &[Line],
     header: &F::Header<S>,
     x: Activations<T>,
+    ahead: Ahead,
     acc: &mut [S::F; T],
 ) {
     let mut sums = [s.splat(0.0); T];
     // No loop: compilers do not unroll one of this size, and without constant groups shifts are variable and scales lie in
     // memory, where reading them back right after they were written stalls.
-    add_group::<S, F, T>(s, words, header, 0, x, &mut sums);
-    add_group::<S, F, T>(s, words, header, 1, x, &mut sums);
-    add_group::<S, F, T>(s, words, header, 2, x, &mut sums);
-    add_group::<S, F, T>(s, words, header, 3, x, &mut sums);
-    add_group::<S, F, T>(s, words, header, 4, x, &mut sums);
-    add_group::<S, F, T>(s, words, header, 5, x, &mut sums);
-    add_group::<S, F, T>(s, words, header, 6, x, &mut sums);
-    add_group::<S, F, T>(s, words, header, 7, x, &mut sums);
+    add_group::<S, F, T>(s, words, header, 0, x, ahead, &mut sums);
+    add_group::<S, F, T>(s, words, header, 1, x, ahead, &mut sums);
+    add_group::<S, F, T>(s, words, header, 2, x, ahead, &mut sums);
+    add_group::<S, F, T>(s, words, header, 3, x, ahead, &mut sums);
+    add_group::<S, F, T>(s, words, header, 4, x, ahead, &mut sums);
+    add_group::<S, F, T>(s, words, header, 5, x, ahead, &mut sums);
+    add_group::<S, F, T>(s, words, header, 6, x, ahead, &mut sums);
+    add_group::<S, F, T>(s, words, header, 7, x, ahead, &mut sums);
     let factor = F::factor(s, header);
     for sum in &mut sums {
         *sum = s.mul(*sum, factor);
@@ -297,14 +367,16 @@ fn add_superblock<S: Simd, F: Format, const T: usize>(
 
 /// Adds the products of a group of a superblock, times its parts' whole-numbered scales.
 #[inline(always)]
-fn add_group<S: Simd, F: Format, const T: usize>(
+fn add_group<S: Lanes, F: Format, const T: usize>(
     s: S,
     words: &[Line],
     header: &F::Header<S>,
     group: usize,
     x: Activations<T>,
+    ahead: Ahead,
     sums: &mut [S::F; T],
 ) {
+    ahead.of_group::<S, F>(s, words, group);
     let x = x.block(group);
     let parts = dots::<S, F, T, 0>(s, words, group, x);
     let scale = F::scale(s, header, group, 0);
@@ -322,13 +394,18 @@ fn add_group<S: Simd, F: Format, const T: usize>(
 
 /// The integer products of one part of a group.
 #[inline(always)]
-fn dots<S: Simd, F: Format, const T: usize, const PART: usize>(
+fn dots<S: Lanes, F: Format, const T: usize, const PART: usize>(
     s: S,
     words: &[Line],
     group: usize,
     x: &[QuantBlock; T],
 ) -> [S::I; T] {
     let mut dots = [s.splat_i32(0); T];
+    if T == 1 {
+        let fours = fours::<S, F>(s, words, group, PART);
+        dots[0] = dot::<S, F>(s, &fours, PART, &x[0]);
+        return dots;
+    }
     for (dot, x) in dots.iter_mut().zip(x) {
         *dot = s.splat_i32(F::correction(x, PART));
     }
@@ -348,9 +425,9 @@ fn dots<S: Simd, F: Format, const T: usize, const PART: usize>(
 
 /// Adds the products of four weights of each row with four activations.
 #[inline(always)]
-fn dot_four<S: Simd, F: Format>(s: S, dot: S::I, w: S::I, x: i32) -> S::I {
+fn dot_four<S: Lanes, F: Format>(s: S, dot: S::I, w: S::I, x: i32) -> S::I {
     let x = s.splat_i32(x);
-    if F::WIDE {
+    if F::MAX > 127 {
         s.dot_u8(dot, w, x)
     } else {
         s.dot_u7(dot, w, x)
