@@ -8,6 +8,12 @@ base=${1:-}
 if [ -z "$base" ]; then
   home=$(mktemp -d)
   server=
+  # A network with two versions, as in a repository of Triton.
+  for version in 1 2; do
+    mkdir -p "$home/models/versions/$version"
+    cp ../../models/example.pt2 "$home/models/versions/$version/model.pt2"
+  done
+  echo 'version_policy { all {} } max_batch_size: 8' >"$home/models/versions/config.pbtxt"
   trap '[ -z "$server" ] || { kill "$server" 2>/dev/null && wait "$server" || true; }; rm -rf "$home"' EXIT
   HEARTH_HOME=$home ../../target/release/hearth serve --host 127.0.0.1 --port 0 >"$home/log" 2>&1 &
   server=$!

@@ -1,7 +1,7 @@
 """Triton's Python client against a running server: `triton.py BASE_URL`.
 
-Describes, loads, infers (numbers, bytes, classes, compressed bodies) and unloads with the built-in network, and sees the client's own
-typed errors on bad requests. Exits non-zero at the first expectation that does not hold.
+Describes, loads, infers (numbers, bytes, classes, compressed bodies) and unloads with the built-in network and with the versions of one
+that `run.sh` puts there, and sees the client's own typed errors on bad requests. Exits non-zero at the first expectation that does not hold.
 """
 
 import sys
@@ -12,6 +12,7 @@ import tritonclient.http as triton
 from tritonclient.utils import InferenceServerException
 
 NETWORK, INPUT, OUTPUT = "example", "numbers", "squeeze"
+VERSIONS = "versions"
 ROWS = numpy.array([[1, 2, 3, 4, 5], [5, 4, 3, 2, 1]], dtype=numpy.float32)
 
 
@@ -104,9 +105,35 @@ def repository(client):
     assert state() == "READY"
 
 
+def versions(client):
+    if VERSIONS not in [model["name"] for model in client.get_model_repository_index()]:
+        print(f"triton.py: the server has no network '{VERSIONS}', so its versions are not tried")
+        return
+
+    def states():
+        index = client.get_model_repository_index()
+        return {model["version"]: model["state"] for model in index if model["name"] == VERSIONS}
+    assert client.get_model_metadata(VERSIONS)["versions"] == ["1", "2"]
+    for version in ("1", "2"):
+        answer = client.infer(VERSIONS, [tensor(ROWS)], model_version=version)
+        assert answer.get_response()["model_version"] == version, answer.get_response()
+    newest = client.infer(VERSIONS, [tensor(ROWS)])
+    assert newest.get_response()["model_version"] == "2", newest.get_response()
+    assert client.get_model_config(VERSIONS, "1")["max_batch_size"] == 8
+    stats = client.get_inference_statistics(VERSIONS)["model_stats"]
+    assert sorted(entry["version"] for entry in stats) == ["1", "2"], stats
+    assert [entry["version"] for entry in client.get_inference_statistics(VERSIONS, "1")["model_stats"]] == ["1"]
+    refused(404, client.infer, VERSIONS, [tensor(ROWS)], model_version="3")
+    assert not client.is_model_ready(VERSIONS, "3")
+    client.unload_model(VERSIONS)
+    assert set(states().values()) == {"UNAVAILABLE"}, states()
+    client.load_model(VERSIONS)
+    assert states() == {"1": "READY", "2": "READY"}, states()
+
+
 def main():
     with triton.InferenceServerClient(urlsplit(sys.argv[1]).netloc, concurrency=4) as client:
-        for check in (describe, infer, classes, errors, repository):
+        for check in (describe, infer, classes, errors, repository, versions):
             check(client)
             print(f"triton.py: {check.__name__} ok")
 

@@ -10,7 +10,7 @@ use hearth_formats::torchscript::{DeclaredInput, ScriptArchive};
 use hearth_graph::lower::lower;
 use hearth_graph::onnx::Model;
 use hearth_graph::script;
-use hearth_hub::catalog::network_config;
+use hearth_hub::catalog::{NetworkConfig, NetworkPlace};
 use hearth_hub::{ConvertError, PendingFile};
 use indicatif::{ProgressBar, ProgressStyle};
 
@@ -77,7 +77,9 @@ fn read(path: &Path, said: Vec<DeclaredInput>) -> Result<Model> {
         }
         return Ok(lower(&Pt2Archive::open(path)?)?);
     }
-    let mut declared = network_config(path).map_err(anyhow::Error::msg)?.inputs;
+    let config = NetworkPlace::find(path).map(|place| NetworkConfig::of(&place));
+    let config = config.transpose().map_err(anyhow::Error::msg)?;
+    let mut declared = config.unwrap_or_default().inputs;
     declared.retain(|input| said.iter().all(|other| other.name != input.name));
     declared.extend(said);
     Ok(script::lower(&ScriptArchive::open(path)?, &declared)?)

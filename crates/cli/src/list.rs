@@ -42,6 +42,9 @@ struct Row {
     #[serde(skip_serializing_if = "Option::is_none")]
     path: Option<String>,
     built_in: bool,
+    /// The versions of a network that has several, the newest first.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    versions: Vec<u64>,
     /// Why the files cannot be used.
     #[serde(skip_serializing_if = "Option::is_none")]
     error: Option<String>,
@@ -81,6 +84,7 @@ impl Row {
                 Location::Path(path) => Some(path.display().to_string()),
             },
             built_in,
+            versions: entry.versions.iter().map(Entry::version).collect(),
             error,
             modified_local: modified.map_or("built in".to_owned(), |at| {
                 at.with_timezone(&Local)

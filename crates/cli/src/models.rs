@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result, bail};
 use hearth_formats::Checkpoint;
 use hearth_hub::catalog::{
-    Catalog, CatalogConfig, Location, NetworkConfig, NetworkFile, network_config, network_file,
+    Catalog, CatalogConfig, Location, NetworkConfig, NetworkFile, NetworkPlace,
 };
 
 /// The model that is there with nothing installed.
@@ -91,14 +91,14 @@ impl Models {
                 name: entry.name,
             }));
         }
-        let Some(path) = network_file(Path::new(model)) else {
+        let Some(place) = NetworkPlace::find(Path::new(model)) else {
             return Ok(None);
         };
         Ok(Some(FoundNetwork {
             name: model.to_owned(),
-            file: NetworkFile::open(&path).with_context(about)?,
-            config: network_config(&path).map_err(anyhow::Error::msg)?,
-            path: Some(path),
+            file: NetworkFile::open(&place.file).with_context(about)?,
+            config: NetworkConfig::of(&place).map_err(anyhow::Error::msg)?,
+            path: Some(place.file),
             built_in: false,
             note: None,
         }))

@@ -49,7 +49,10 @@ pub fn run(args: Args) -> Result<()> {
     let catalog = models.catalog(named(&settings))?;
     let entries = catalog.entries()?;
     for (name, _) in settings.models.iter() {
-        if entries.iter().all(|entry| entry.name != name) {
+        let has_name = |entry: &Entry| {
+            entry.name == name || entry.versions.iter().any(|version| version.name == name)
+        };
+        if !entries.iter().any(has_name) {
             tracing::warn!("there are settings for a model '{name}', but no such model");
         }
     }

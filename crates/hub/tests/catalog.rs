@@ -283,6 +283,129 @@ fn a_network_goes_with_its_folder_and_nothing_else() {
 }
 
 #[test]
+fn versions_of_a_network_are_entries_of_their_own() {
+    let dir = tempfile::tempdir().unwrap();
+    let d = dir.path();
+    let write = |path: &str, bytes: &[u8]| {
+        std::fs::create_dir_all(d.join(path).parent().unwrap()).unwrap();
+        std::fs::write(d.join(path), bytes).unwrap();
+    };
+    let catalog = catalog(d, &[]).unwrap();
+    write("net/1/model.onnx", b"one");
+    write("net/2/model.pt2", b"second");
+    write("net/3/notes.txt", b"no network yet");
+    write("net/01/model.onnx", b"no version");
+    write("plain/model.onnx", b"one");
+    write("odd/model.onnx", b"one");
+    write("odd/1/model.onnx", b"one");
+    write("net:9/model.onnx", b"a model of such a name");
+    let find = |name: &str| catalog.find(name).unwrap();
+    let net = find("net").unwrap();
+    let versions = |entry: &hearth_hub::Entry| -> Vec<(String, u64)> {
+        let versions = entry.versions.iter();
+        versions.map(|v| (v.name.clone(), v.version())).collect()
+    };
+    assert_eq!(
+        (net.kind.clone(), net.version(), net.bytes),
+        (Kind::Network, 2, 9)
+    );
+    assert_eq!(net.network_path(), Some(d.join("net/2/model.pt2")));
+    assert_eq!(
+        versions(&net),
+        [("net:2".to_owned(), 2), ("net:1".to_owned(), 1)]
+    );
+    let second = find("net:2").unwrap();
+    assert_eq!(
+        (second.model(), second.version(), second.bytes),
+        ("net", 2, 6)
+    );
+    assert_eq!(second, net.versions[0]);
+    assert_eq!(find("net:1").unwrap().version_of.as_deref(), Some("net"));
+    assert_eq!(find("net:9").unwrap().version_of, None);
+    for absent in [
+        "net:3", "net:4", "net:01", "net:-1", "net:", "net:2:2", "plain:2", "ember:1",
+    ] {
+        assert_eq!(find(absent), None, "{absent}");
+    }
+    assert_eq!(find("plain:1"), find("plain"));
+    assert_eq!(find("example:1"), find("example"));
+    let odd = find("odd").unwrap();
+    assert!(matches!(&odd.kind, Kind::Unknown(why) if why.contains("keep one")));
+
+    // A new version is no news of the others; what is said of all is.
+    write("net/3/model.onnx", b"third");
+    let now = find("net").unwrap();
+    assert_eq!((now.version(), now.versions.len()), (3, 3));
+    assert_eq!(now.versions[1].stamp, second.stamp);
+    assert_ne!(now.stamp, net.stamp);
+    write("net/config.toml", b"max_batch_size = 2");
+    let now = find("net:2").unwrap();
+    assert_ne!(now.stamp, second.stamp);
+    assert_eq!(now.network_config().unwrap().max_batch_size, 2);
+    write("net/config.toml", b"max_batch_size = 0");
+    assert!(matches!(find("net:2").unwrap().kind, Kind::Unknown(_)));
+    write("net/9/model.onnx", b"a version of such a name");
+    let clash = catalog.find("net").unwrap_err().to_string();
+    assert!(
+        clash.contains("\"net:9\" is taken twice: by version 9 of"),
+        "{clash}"
+    );
+}
+
+#[test]
+fn a_repository_of_triton_says_which_versions_are_served() {
+    let dir = tempfile::tempdir().unwrap();
+    let d = dir.path();
+    let write = |path: &str, text: &str| {
+        std::fs::create_dir_all(d.join(path).parent().unwrap()).unwrap();
+        std::fs::write(d.join(path), text).unwrap();
+    };
+    let catalog = catalog(d, &[]).unwrap();
+    let net = || catalog.find("net").unwrap().unwrap();
+    let served = || -> Vec<u64> { net().versions.iter().map(|v| v.version()).collect() };
+    let problem = || match net().kind {
+        Kind::Unknown(problem) => problem,
+        other => panic!("{other:?}"),
+    };
+    write("net/config.pbtxt", "platform: \"onnxruntime_onnx\"");
+    assert!(problem().contains("no folder of a version has a file"));
+    for version in 1..=3 {
+        write(&format!("net/{version}/model.onnx"), "not looked into");
+    }
+    assert_eq!((net().kind, served()), (Kind::Network, vec![3]));
+    for (policy, versions) in [
+        ("all {}", vec![3, 2, 1]),
+        ("latest { num_versions: 2 }", vec![3, 2]),
+        ("specific { versions: [1, 2, 9] }", vec![2, 1]),
+    ] {
+        write(
+            "net/config.pbtxt",
+            &format!("version_policy: {{ {policy} }}"),
+        );
+        assert_eq!(served(), versions, "{policy}");
+    }
+    let first = &net().versions[0];
+    assert_eq!((first.version(), net().version()), (2, 2));
+    assert_eq!(catalog.find("net:3").unwrap(), None);
+    write(
+        "net/config.pbtxt",
+        "version_policy: { specific { versions: 9 } }",
+    );
+    assert!(problem().contains("none of the versions"));
+    write("net/config.pbtxt", "instance_group { count: 3 }");
+    assert_eq!(
+        (net().instances, net().versions[0].instances),
+        (Some(3), Some(3))
+    );
+    write("net/config.pbtxt", "platform: \"tensorrt_plan\"");
+    assert!(problem().contains("config.pbtxt: line 1: platform: expected"));
+    assert!(catalog.removable("net").is_ok());
+    write("net/config.pbtxt", "");
+    write("net/config.toml", "versions = \"all\"");
+    assert_eq!(served(), [3, 2, 1]);
+}
+
+#[test]
 fn a_value_that_is_no_number_is_found() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("m.gguf");

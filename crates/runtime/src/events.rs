@@ -47,6 +47,8 @@ pub enum Reason {
     Reloaded,
     /// Its engine has failed.
     Broken,
+    /// Its files are no longer there, or no longer to be served.
+    Removed,
     /// The server ends.
     Shutdown,
 }

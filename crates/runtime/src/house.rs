@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use hearth_hub::Entry;
+use hearth_hub::catalog::Stamp;
 use hearth_kernels::DType;
 use tokio::sync::oneshot;
 
@@ -15,6 +16,7 @@ use crate::engine::{Engine, ModelKind, Quantize, Weights};
 use crate::events::{ModelState, Reason};
 use crate::histogram::Histogram;
 use crate::keep_alive::KeepAlive;
+use crate::manager::Route;
 use crate::meter::Meter;
 use crate::progress::Report;
 use crate::queue::Queue;
@@ -31,6 +33,8 @@ pub(crate) struct House {
     pub slots: BTreeMap<Arc<str>, Slot>,
     /// Names that were found to be aliases.
     pub aliases: BTreeSet<String>,
+    /// Where requests for networks with several versions go.
+    pub routes: BTreeMap<String, Route>,
     pub totals: Totals,
     /// Loads that wait for memory, the first first.
     pub claims: Vec<Claim>,
@@ -83,12 +87,16 @@ pub(crate) struct Slot {
     /// Bytes that the budget counts for it.
     pub held: u64,
     pub meter: Arc<Meter>,
-    /// Why the last load failed, if it did.
+    /// Why the last load failed, if it did; of a model that is loaded, the load of what its files have become.
     pub error: Option<Error>,
     /// Why it was last unloaded.
     pub left: Option<Reason>,
     /// How often it was unloaded, or its load ended before it was loaded.
     pub departures: u64,
+    /// What its files have become is being loaded in its place.
+    pub replacing: bool,
+    /// The files that were last tried in its place.
+    pub tried: Option<Stamp>,
 }
 
 /// Where a model stands.
@@ -148,6 +156,7 @@ impl House {
             closed: false,
             slots: BTreeMap::new(),
             aliases: BTreeSet::new(),
+            routes: BTreeMap::new(),
             totals: Totals::default(),
             claims: Vec::new(),
             keeper_wakes: None,
@@ -178,6 +187,14 @@ impl House {
             idle_since: now,
             leaving: false,
         }
+    }
+
+    /// Bytes that the model `name` may have at most: all but those of pinned models.
+    pub fn available(&self, name: &str) -> u64 {
+        let pinned = self.holders(name).into_iter();
+        let pinned = pinned.filter(|holder| holder.standing == Standing::Pinned);
+        let pinned = pinned.fold(0u64, |sum, holder| sum.saturating_add(holder.bytes));
+        self.budget.saturating_sub(pinned)
     }
 
     /// The models that hold memory, all but `besides`.
@@ -211,6 +228,8 @@ impl Slot {
             error: None,
             left: None,
             departures: 0,
+            replacing: false,
+            tried: None,
             settings,
         }
     }

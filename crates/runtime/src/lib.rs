@@ -68,7 +68,7 @@ pub use manager::{Ask, InstanceStatus, LoadRequest, LoadedModel, ModelStatus, Ru
 pub use meter::ModelMetrics;
 pub use network::{InferRequest, Inputs, NetworkService, PredictRequest, Prediction};
 pub use progress::{LoadProgress, LoadState, Loading};
-pub use runtime::{ModelEntry, ModelFormat, Runtime};
+pub use runtime::{ModelEntry, ModelFormat, ModelVersion, Runtime};
 pub use series::{LONGEST_WINDOW, Sample, Series};
 pub use strategy::{Strategy, StrategyError};
 pub use text::{ChatPrompt, TextService};

@@ -49,6 +49,17 @@ pub struct ModelEntry {
     pub format: ModelFormat,
     /// Where they are; `None` for a part of the program.
     pub path: Option<PathBuf>,
+    /// Its versions, the newest first; one, called 1, where it has no folders of them.
+    pub versions: Vec<ModelVersion>,
+}
+
+/// A version of a model.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ModelVersion {
+    /// Its number.
+    pub number: u64,
+    /// The name by which requests ask for it.
+    pub name: String,
 }
 
 /// What kind of files a model has.
@@ -204,8 +215,20 @@ impl Runtime {
         self.manager.loading(name)
     }
 
-    /// Unloads a model; answers when its memory is free, whether there was anything to unload. Running requests are
-    /// finished first, or cut by `force`; a load is ended.
+    /// Begins to load all versions of a network, the newest first, as [`Self::load`] does; of another model the one.
+    ///
+    /// # Errors
+    /// As of [`Self::load`].
+    pub async fn load_versions(
+        &self,
+        name: &str,
+        request: LoadRequest,
+    ) -> Result<Vec<Loading>, Error> {
+        self.manager.load_versions(name, request).await
+    }
+
+    /// Unloads a model, with all of its versions; answers when its memory is free, whether there was anything to unload.
+    /// Running requests are finished first, or cut by `force`; a load is ended.
     ///
     /// # Errors
     /// [`Error::NotFound`]; [`Error::Conflict`] where the model is pinned.
@@ -229,7 +252,22 @@ impl Runtime {
     pub async fn verify(&self, name: &str) -> Result<Result<Sound, Fault>, Error> {
         let entry = self.manager.find(name).await?;
         let backend = Arc::clone(self.manager.backend(&entry));
-        blocking("verifying a model", move || Ok(backend.verify(&entry))).await
+        let verify = move || {
+            let mut all = backend.verify(&entry)?;
+            // The first of the versions is what the model itself stands for.
+            for version in entry.versions.iter().skip(1) {
+                let Sound {
+                    tensors,
+                    bytes,
+                    hashed_files,
+                } = backend.verify(version)?;
+                all.tensors += tensors;
+                all.bytes += bytes;
+                all.hashed_files += hashed_files;
+            }
+            Ok(all)
+        };
+        blocking("verifying a model", move || Ok(verify())).await
     }
 
     /// Gives a model so many instances, all over the same weights, and answers how many it has then; 0 unloads it.
@@ -252,6 +290,13 @@ impl Runtime {
     /// [`Error::NotFound`].
     pub async fn pin(&self, name: &str, pinned: bool) -> Result<(), Error> {
         self.manager.pin(name, pinned).await
+    }
+
+    /// Looks at the models again and again until the runtime goes. A network whose file has changed, or that has got a newer
+    /// version, is loaded anew before requests go to that, once nothing has been written to its files for some seconds; what
+    /// cannot be loaded leaves the former one where it is. Models whose files are gone are unloaded.
+    pub fn watch(&self) -> impl Future<Output = ()> + Send + use<> {
+        Arc::clone(&self.manager).watch()
     }
 
     /// Loads the models that the settings pin, and waits for them. What cannot be loaded is logged.
@@ -286,7 +331,34 @@ impl Runtime {
         self.manager.status(name).await
     }
 
-    /// Where every model stands, loaded or not.
+    /// Where each version of a model stands, the newest first; of most models there is one.
+    ///
+    /// # Errors
+    /// [`Error::NotFound`].
+    pub async fn version_statuses(&self, name: &str) -> Result<Vec<ModelStatus>, Error> {
+        self.manager.version_statuses(name).await
+    }
+
+    /// Where each version of every model stands.
+    ///
+    /// # Errors
+    /// [`Error::Internal`] if the folder of models cannot be read.
+    pub async fn all_version_statuses(&self) -> Result<Vec<ModelStatus>, Error> {
+        self.manager.all_version_statuses().await
+    }
+
+    /// The network that the name `NAME:VERSION` is of a version of, as far as that was seen.
+    pub fn version_of(&self, name: &str) -> Option<String> {
+        self.manager.version_of(name)
+    }
+
+    /// The name of a version of a model, where it is loaded; what is not has to be looked up.
+    pub fn loaded_version(&self, model: &str, version: u64) -> Option<String> {
+        let model = self.manager.resolve(model);
+        self.manager.loaded_version(model, version)
+    }
+
+    /// Where every model stands, loaded or not; versions of a network together.
     ///
     /// # Errors
     /// [`Error::Internal`] if the folder of models cannot be read.
@@ -347,6 +419,10 @@ impl Runtime {
                 Some(path) if path.is_dir() => ModelFormat::HuggingFace,
                 _ => ModelFormat::Gguf,
             },
+            versions: match entry.versions.as_slice() {
+                [] => vec![version(entry)],
+                versions => versions.iter().map(version).collect(),
+            },
             path,
         }
     }
@@ -357,6 +433,13 @@ impl Runtime {
             alias_of: Some(entry.name.clone()),
             ..self.entry(entry)
         }
+    }
+}
+
+fn version(entry: &Entry) -> ModelVersion {
+    ModelVersion {
+        number: entry.version(),
+        name: entry.name.clone(),
     }
 }
 

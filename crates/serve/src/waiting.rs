@@ -35,14 +35,19 @@ pub fn allow(app: &App, caller: &Caller, model: &str) -> Result<(), Problem> {
     Err(problem.with("reason", "unsupported"))
 }
 
-/// Refuses a model that the caller's credential does not name, by its own name or as an alias.
+/// Refuses a model that the caller's credential does not name, by its own name or as an alias. Who may use a network may use
+/// its versions.
 pub fn permit(app: &App, caller: &Caller, model: &str) -> Result<(), Denied> {
-    caller
-        .check_model(model)
-        .or_else(|denied| match app.runtime.resolve(model) {
-            target if target == model => Err(denied),
-            target => caller.check_model(&target).map_err(|_| denied),
-        })
+    let Err(denied) = caller.check_model(model) else {
+        return Ok(());
+    };
+    let target = app.runtime.resolve(model);
+    let network = app.runtime.version_of(&target);
+    let names = [Some(target), network].into_iter().flatten();
+    match { names }.any(|name| caller.check_model(&name).is_ok()) {
+        true => Ok(()),
+        false => Err(denied),
+    }
 }
 
 /// The text model called `model`, loaded if need be, once the caller may use it; it is noted in `measure`.

@@ -6,7 +6,7 @@ use hearth_formats::Checkpoint;
 use hearth_formats::pt2::Pt2Archive;
 use hearth_kernels::Bytes;
 
-use super::{Entry, Kind, Location, NetworkFile, describe};
+use super::{Entry, Kind, Location, NetworkFile, Stamp, describe};
 
 /// A model compiled into the program.
 pub(super) struct BuiltIn {
@@ -99,6 +99,11 @@ impl BuiltIn {
             bytes: self.data.0.len() as u64,
             created: CREATED,
             note: Some(self.note),
+            place: None,
+            versions: Vec::new(),
+            version_of: None,
+            instances: None,
+            stamp: Stamp::default(),
         }
     }
 }

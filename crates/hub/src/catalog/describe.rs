@@ -5,34 +5,64 @@ use std::time::SystemTime;
 
 use hearth_formats::Checkpoint;
 
-use super::{Entry, Kind, Location, network};
+use super::network::{self, Layout};
+use super::{Entry, Kind, Location, NetworkConfig, NetworkPlace, version_name};
 
+/// Why a folder's network can't be told.
+const AMBIGUOUS: &str =
+    "it has a network of its own beside folders of versions; keep one or the other";
 /// The architectures that continue text. They are those of `hearth-llm`, which stands above this crate.
 const TEXT: [&str; 4] = ["gpt2", "llama", "qwen2", "qwen3"];
 /// The architectures that only make vectors.
 const ENCODERS: [&str; 1] = ["bert"];
 
-/// Size and time of the files that an entry was made from; an entry holds as long as they stay the same.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Stamp {
+/// Size and time of a model's files: what was made from them holds as long as they stay the same.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Stamp {
     files: Vec<(PathBuf, Option<(u64, SystemTime)>)>,
 }
 
 impl Stamp {
-    /// The stamp of a file, or of all files directly in a folder.
+    /// The stamp of a file, or of all files directly in a folder and in the folders of versions there.
     pub(super) fn of(path: &Path) -> Stamp {
-        let mut paths = vec![path.to_owned()];
-        if let Ok(items) = std::fs::read_dir(path) {
-            paths.extend(items.flatten().map(|i| i.path()));
-            paths.sort();
+        let mut paths = Vec::new();
+        let mut folders = vec![path.to_owned()];
+        while let Some(folder) = folders.pop() {
+            let is_outer = folder == path;
+            let Ok(items) = std::fs::read_dir(&folder) else {
+                paths.push(folder);
+                continue;
+            };
+            for item in items.flatten() {
+                match is_outer && network::version(&item.file_name()).is_some() {
+                    true => folders.push(item.path()),
+                    false => paths.push(item.path()),
+                }
+            }
         }
-        let files = paths.into_iter().map(|p| {
-            let meta = std::fs::metadata(&p).ok();
-            let stamp = meta.and_then(|m| Some((m.len(), m.modified().ok()?)));
-            (p, stamp)
+        paths.sort();
+        let files = paths.into_iter().filter_map(|path| {
+            let meta = std::fs::metadata(&path).ok();
+            if meta.as_ref().is_some_and(std::fs::Metadata::is_dir) {
+                return None;
+            }
+            let stamp = meta.and_then(|meta| Some((meta.len(), meta.modified().ok()?)));
+            Some((path, stamp))
         });
         Stamp {
             files: files.collect(),
+        }
+    }
+
+    /// That of the files directly in `folders`.
+    fn within(&self, folders: &[PathBuf]) -> Stamp {
+        let is_in = |path: &Path| {
+            path.parent()
+                .is_some_and(|parent| folders.iter().any(|f| f == parent))
+        };
+        let files = self.files.iter().filter(|(path, _)| is_in(path));
+        Stamp {
+            files: files.cloned().collect(),
         }
     }
 
@@ -49,34 +79,117 @@ impl Stamp {
 
 /// The entry of the model at `path`. Where its files are unsound the entry says so.
 pub(super) fn entry(name: &str, path: &Path, stamp: &Stamp) -> Entry {
-    let (kind, architecture, files) = match network::file(path) {
-        Some(file) => {
-            let kind = network::config(&file).map_or_else(Kind::Unknown, |_| Kind::Network);
-            (kind, None, vec![file])
-        }
-        None => of_checkpoint(path),
-    };
-    let sizes = files.iter().filter_map(|f| std::fs::metadata(f).ok());
-    Entry {
-        name: name.to_owned(),
-        location: Location::Path(path.to_owned()),
-        kind,
-        architecture,
-        bytes: sizes.filter(|m| m.is_file()).map(|m| m.len()).sum(),
-        created: stamp.created(),
-        note: None,
+    match (Layout::of(path), Layout::missing(path)) {
+        (Some(layout), _) => of_network(name, path, stamp, layout),
+        (None, Some(problem)) => Entry {
+            kind: Kind::Unknown(problem),
+            place: Some(NetworkPlace::expected(path)),
+            ..blank(name, path, stamp)
+        },
+        (None, None) => of_checkpoint(name, path, stamp),
     }
 }
 
-/// Kind, architecture and files of a checkpoint.
-fn of_checkpoint(path: &Path) -> (Kind, Option<String>, Vec<PathBuf>) {
-    match Checkpoint::open(path) {
+/// An entry of which nothing is known yet.
+fn blank(name: &str, path: &Path, stamp: &Stamp) -> Entry {
+    Entry {
+        name: name.to_owned(),
+        location: Location::Path(path.to_owned()),
+        kind: Kind::Network,
+        architecture: None,
+        bytes: 0,
+        created: stamp.created(),
+        note: None,
+        place: None,
+        versions: Vec::new(),
+        version_of: None,
+        instances: None,
+        stamp: stamp.clone(),
+    }
+}
+
+/// The entry of a network, or of the versions of one.
+fn of_network(name: &str, path: &Path, stamp: &Stamp, mut layout: Layout) -> Entry {
+    let newest = layout.places.first();
+    let newest = newest.expect("a layout has a place; this is a bug").clone();
+    let config = match layout.is_ambiguous {
+        true => Err(AMBIGUOUS.to_owned()),
+        false => NetworkConfig::of(&newest),
+    };
+    let mut instances = None;
+    let kind = match config {
+        Ok(config) => {
+            instances = config.instances;
+            config
+                .versions
+                .keep(&mut layout.places, |place| place.version);
+            match layout.places.is_empty() {
+                true => {
+                    Kind::Unknown("none of the versions that are to be served is there".to_owned())
+                }
+                false => Kind::Network,
+            }
+        }
+        Err(problem) => Kind::Unknown(problem),
+    };
+    let model = Entry {
+        kind,
+        instances,
+        ..blank(name, path, stamp)
+    };
+    let version = |place: NetworkPlace| {
+        let stamp = stamp.within(place.folders());
+        Entry {
+            name: version_name(name, place.version),
+            version_of: Some(name.to_owned()),
+            kind: match NetworkConfig::of(&place) {
+                Err(problem) if model.kind == Kind::Network => Kind::Unknown(problem),
+                _ => model.kind.clone(),
+            },
+            bytes: size(&place.file),
+            created: stamp.created(),
+            stamp,
+            place: Some(place),
+            ..model.clone()
+        }
+    };
+    let place = layout.places.first().cloned().unwrap_or(newest);
+    let versions: Vec<Entry> = match layout.is_versioned {
+        true => layout.places.into_iter().map(version).collect(),
+        false => Vec::new(),
+    };
+    Entry {
+        bytes: match layout.is_versioned {
+            true => versions.iter().map(|version| version.bytes).sum(),
+            false => size(&place.file),
+        },
+        place: Some(place),
+        versions,
+        ..model
+    }
+}
+
+fn size(file: &Path) -> u64 {
+    let meta = std::fs::metadata(file).ok();
+    meta.filter(std::fs::Metadata::is_file)
+        .map_or(0, |meta| meta.len())
+}
+
+/// The entry of a checkpoint.
+fn of_checkpoint(name: &str, path: &Path, stamp: &Stamp) -> Entry {
+    let (kind, architecture, files) = match Checkpoint::open(path) {
         Ok(checkpoint) => (
             kind(&checkpoint),
             Some(checkpoint.architecture().to_owned()),
             checkpoint.files(),
         ),
         Err(e) => (Kind::Unknown(e.to_string()), None, vec![path.to_owned()]),
+    };
+    Entry {
+        kind,
+        architecture,
+        bytes: files.iter().map(|file| size(file)).sum(),
+        ..blank(name, path, stamp)
     }
 }
 

@@ -18,10 +18,10 @@ use std::sync::{Arc, Mutex, PoisonError};
 use hearth_formats::Checkpoint;
 
 use built_in::BUILT_IN;
-use describe::Stamp;
 
+pub use describe::Stamp;
 pub use network::{
-    NetworkConfig, NetworkEngine, NetworkFile, config as network_config, file as network_file,
+    DeclaredTensor, NetworkConfig, NetworkEngine, NetworkFile, NetworkPlace, VersionPolicy,
 };
 pub use remove::{Removable, RemoveError};
 pub use verify::{Fault, Sound};
@@ -64,7 +64,8 @@ pub enum CatalogError {
 #[derive(Debug, Clone, Default)]
 pub struct CatalogConfig {
     /// A folder of `*.gguf` files, named by their stems, and of folders, named as they are: Hugging Face ones, and those
-    /// with an exported network, `model.pt2`, `model.pt` or `model.onnx`.
+    /// with an exported network, `model.pt2`, `model.pt` or `model.onnx`, or with one for each version in folders named `1`, `2` and so on, as in
+    /// the repositories of Triton too.
     pub models_dir: Option<PathBuf>,
     /// Names with the file or folder that each stands for.
     pub named: Vec<(String, PathBuf)>,
@@ -118,9 +119,44 @@ pub struct Entry {
     pub created: u64,
     /// A sentence about it, for built-in models.
     pub note: Option<&'static str>,
+    /// Where an exported network's files are; of several versions those of the newest. `None` for other models, and for what
+    /// is a part of the program.
+    pub place: Option<NetworkPlace>,
+    /// The versions of a network that has folders of them, the newest first: entries of their own, called `NAME:VERSION`.
+    pub versions: Vec<Entry>,
+    /// The model that this is one of the versions of.
+    pub version_of: Option<String>,
+    /// Instances that its files want started, where they say so.
+    pub instances: Option<usize>,
+    /// What its files were when it was described.
+    pub stamp: Stamp,
 }
 
 impl Entry {
+    /// Its version: 1 unless it is one of several, or has several, and then the newest.
+    pub fn version(&self) -> u64 {
+        self.place.as_ref().map_or(1, |place| place.version)
+    }
+
+    /// The name of the model, which all of its versions have in common.
+    pub fn model(&self) -> &str {
+        self.version_of.as_deref().unwrap_or(&self.name)
+    }
+
+    /// The same under another name.
+    fn called(&self, name: &str) -> Entry {
+        let versions = self.versions.iter().map(|version| Entry {
+            name: version_name(name, version.version()),
+            version_of: Some(name.to_owned()),
+            ..version.clone()
+        });
+        Entry {
+            name: name.to_owned(),
+            versions: versions.collect(),
+            ..self.clone()
+        }
+    }
+
     /// Opens the model's files.
     ///
     /// # Errors
@@ -190,11 +226,24 @@ impl Catalog {
         Ok(built_in.chain(others).collect())
     }
 
-    /// The model of that name, or `None`.
+    /// The model of that name, or `None`. `NAME:VERSION` is a version of the network `NAME`; of a network without folders of
+    /// versions, version 1 is the network, unless a model is called so itself.
     ///
     /// # Errors
     /// As [`Catalog::new`], by what has changed since; not for built-in models.
     pub fn find(&self, name: &str) -> Result<Option<Entry>, CatalogError> {
+        let found = self.find_model(name)?;
+        let Some((model, version)) = split_version(name).filter(|_| found.is_none()) else {
+            return Ok(found);
+        };
+        let entry = self.find_model(model)?;
+        Ok(entry.and_then(|entry| match entry.versions.is_empty() {
+            true => Some(entry).filter(|entry| entry.is_network() && version == 1),
+            false => { entry.versions.into_iter() }.find(|own| own.version() == version),
+        }))
+    }
+
+    fn find_model(&self, name: &str) -> Result<Option<Entry>, CatalogError> {
         if let Some(model) = BUILT_IN.iter().find(|m| m.name == name) {
             return Ok(Some(model.entry()));
         }
@@ -230,6 +279,19 @@ impl Catalog {
             }
             paths.insert(name, path);
         }
+        for (name, path) in &paths {
+            let version = split_version(name);
+            let network = version.and_then(|(model, version)| Some((paths.get(model)?, version)));
+            if let Some((network, version)) = network
+                && network::has_version(network, version)
+            {
+                return Err(CatalogError::Clash {
+                    name: name.clone(),
+                    first: format!("version {version} of {}", network.display()),
+                    second: path.display().to_string(),
+                });
+            }
+        }
         Ok(paths)
     }
 
@@ -239,13 +301,21 @@ impl Catalog {
         if let Some((then, entry)) = known.get(path)
             && *then == stamp
         {
-            return Entry {
-                name: name.to_owned(),
-                ..entry.clone()
-            };
+            return entry.called(name);
         }
         let entry = describe::entry(name, path, &stamp);
         known.insert(path.to_owned(), (stamp, entry.clone()));
         entry
     }
+}
+
+/// What a version of a network is called.
+pub fn version_name(model: &str, version: u64) -> String {
+    format!("{model}:{version}")
+}
+
+/// A model's name and the version that stands behind it, where one does.
+pub fn split_version(name: &str) -> Option<(&str, u64)> {
+    let (model, version) = name.rsplit_once(':')?;
+    Some((model, network::version(version.as_ref())?))
 }

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use super::{CatalogError, network};
 
 /// Names and paths of the models in `dir`, sorted by path: GGUF files by their stems, folders with `config.json` or a
-/// network by their names. Hidden ones are passed over, as are all but the first part of a split file.
+/// network, or versions of one, by their names. Hidden ones are passed over, as are all but the first part of a split file.
 pub(super) fn models(dir: &Path) -> Result<Vec<(String, PathBuf)>, CatalogError> {
     let io = |source| CatalogError::Io {
         path: dir.to_owned(),
@@ -19,7 +19,7 @@ pub(super) fn models(dir: &Path) -> Result<Vec<(String, PathBuf)>, CatalogError>
             continue;
         }
         let name = if path.is_dir() {
-            let is_model = path.join("config.json").is_file() || network::file(&path).is_some();
+            let is_model = path.join("config.json").is_file() || network::is_model(&path);
             is_model.then(|| file_name.into_owned())
         } else {
             gguf_name(&file_name)

@@ -6,8 +6,8 @@ use hearth_formats::torchscript::DeclaredInput;
 use hearth_graph::lower::lower;
 use hearth_graph::runtime::{Engine as GraphEngine, Engines, find, summarize};
 use hearth_graph::script;
-use hearth_hub::Entry;
 use hearth_hub::catalog::{Fault, NetworkConfig, NetworkEngine, NetworkFile, Sound};
+use hearth_hub::{Entry, Kind};
 use hearth_kernels::Bytes;
 use hearth_llm::{LoadObserver, ModelInfo};
 
@@ -60,6 +60,11 @@ impl Backend for NetworkBackend {
     }
 
     fn predict(&self, job: &Job) -> Result<Need, Error> {
+        if let Kind::Unknown(problem) = &job.entry.kind {
+            return Err(Error::Internal {
+                message: format!("model '{}' could not be loaded: {problem}", job.entry.name),
+            });
+        }
         // The model as a whole, from which instances are made, and in each the engine's copy of the weights.
         Ok(Need {
             read: job.entry.bytes,
@@ -160,7 +165,7 @@ impl Weights for NetworkWeights {
     fn start(&self) -> Result<Arc<dyn Engine>, Error> {
         let network = self.engines.load(&self.model, self.engine);
         Ok(Arc::new(NetworkService::start(
-            self.job.entry.name.clone(),
+            (self.job.entry.name.clone(), self.job.entry.version()),
             network.map_err(|error| refused(&self.job, error))?,
             &self.config,
             self.model.len() as u64,

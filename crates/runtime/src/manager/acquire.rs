@@ -4,12 +4,14 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, Ordering};
 use std::time::{Duration, Instant};
 
+use hearth_hub::Entry;
 use tokio::sync::oneshot;
 
 use super::keeper::{Due, due};
 use super::{Manager, earlier, retry_after};
 use crate::Error;
 use crate::engine::{Engine, ModelKind};
+use crate::events::ModelState;
 use crate::house::{House, Seat, Slot, Stage};
 use crate::keep_alive::KeepAlive;
 use crate::meter::{Meter, Outcome};
@@ -44,28 +46,65 @@ impl Manager {
     ) -> Result<Hold, Error> {
         let asked = self.clock.now();
         self.start_keeper();
-        let mut waiting = match self.join(self.resolve_known(name), wanted, ask, asked)? {
-            Joined::Seated(hold) => return Ok(hold),
-            Joined::Waiting(waiting) => waiting,
-            Joined::Unknown => {
-                let entry = self.find(name).await?;
-                if let Some(kind) = self.kind(&entry) {
-                    check_kind(&entry.name, kind, wanted)?;
+        let mut joined = self.join(self.resolve_known(name), wanted, ask, asked)?;
+        let mut tried: Vec<Arc<str>> = Vec::new();
+        loop {
+            let mut waiting = match joined {
+                Joined::Seated(hold) => return Ok(hold),
+                Joined::Waiting(waiting) => waiting,
+                Joined::Unknown => {
+                    let entry = self.find(name).await?;
+                    joined = self.join_entry(&entry, wanted, ask, asked)?;
+                    continue;
                 }
-                let mut house = self.lock();
-                if house.closed {
-                    return Err(Error::ShuttingDown);
-                }
-                let name = Arc::clone(&self.slot(&mut house, &entry).name);
-                match self.join_slot(&mut house, &name, wanted, ask, asked)? {
-                    Joined::Seated(hold) => return Ok(hold),
-                    Joined::Waiting(waiting) => waiting,
-                    Joined::Unknown => unreachable!("a slot is known"),
-                }
+            };
+            let error = match waiting.wait(ask).await {
+                Ok(seat) => return Ok(waiting.seated(seat)),
+                Err(error) => error,
+            };
+            // Of several versions another one may do.
+            tried.push(Arc::clone(&waiting.name));
+            drop(waiting);
+            let Some(entry) = self.other_version(name, &tried).await else {
+                return Err(error);
+            };
+            joined = self.join_entry(&entry, wanted, ask, asked)?;
+        }
+    }
+
+    /// The version that a request for `name` gets now, after those that it was given could not be loaded.
+    async fn other_version(&self, name: &str, tried: &[Arc<str>]) -> Option<Entry> {
+        {
+            let house = self.lock();
+            let slot = house.slots.get(tried.last()?)?;
+            if slot.state() != ModelState::Failed || slot.entry.version_of.is_none() {
+                return None;
             }
-        };
-        let seat = waiting.wait(ask).await?;
-        Ok(waiting.seated(seat))
+        }
+        let entry = self.find(name).await.ok()?;
+        let chosen = self.choose(&mut self.lock(), &entry);
+        let is_new = tried.iter().all(|slot| **slot != *chosen.name);
+        is_new.then_some(chosen)
+    }
+
+    /// Joins what the catalog has just said of a model.
+    fn join_entry(
+        self: &Arc<Self>,
+        entry: &Entry,
+        wanted: ModelKind,
+        ask: Ask,
+        asked: Instant,
+    ) -> Result<Joined, Error> {
+        if let Some(kind) = self.kind(entry) {
+            check_kind(&entry.name, kind, wanted)?;
+        }
+        let mut house = self.lock();
+        if house.closed {
+            return Err(Error::ShuttingDown);
+        }
+        let chosen = self.choose(&mut house, entry);
+        let name = Arc::clone(&self.slot(&mut house, &chosen).name);
+        self.join_slot(&mut house, &name, wanted, ask, asked)
     }
 
     /// Joins a model that is loaded, or on its way; others have to be looked up first.
@@ -80,7 +119,8 @@ impl Manager {
         if house.closed {
             return Err(Error::ShuttingDown);
         }
-        match house.slots.get(name) {
+        let version = house.current(name);
+        match house.slots.get(version.as_deref().unwrap_or(name)) {
             Some(slot) if !matches!(slot.stage, Stage::NotLoaded) => {
                 let name = Arc::clone(&slot.name);
                 self.join_slot(&mut house, &name, wanted, ask, asked)

@@ -3,10 +3,13 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use hearth_hub::Entry;
+use hearth_llm::LoadObserver;
+
 use super::announce::Announcer;
 use super::{Manager, blocking};
 use crate::budget::{Holder, Plan, Standing, Wanted, plan};
-use crate::engine::{Engine, Job, ModelKind, Quantize, Weights};
+use crate::engine::{Backend, Engine, Job, ModelKind, Need, Quantize, Weights};
 use crate::events::{Change, Reason};
 use crate::house::{Claim, House, Loaded, Slot, Stage};
 use crate::progress::{Loading, Report};
@@ -25,12 +28,53 @@ pub struct LoadRequest {
 }
 
 /// What a load has put into memory.
-struct Parts {
-    kind: ModelKind,
-    weights: Arc<dyn Weights>,
-    engines: Vec<Arc<dyn Engine>>,
-    quantize: Quantize,
-    instance_bytes: u64,
+pub(super) struct Parts {
+    pub kind: ModelKind,
+    pub weights: Arc<dyn Weights>,
+    pub engines: Vec<Arc<dyn Engine>>,
+    pub quantize: Quantize,
+    pub instance_bytes: u64,
+}
+
+/// Reads a model's weights, for which there is memory, and starts its instances. `starting` is called in between.
+pub(super) async fn make(
+    what: &str,
+    backend: Arc<dyn Backend>,
+    job: Arc<Job>,
+    need: Need,
+    instances: usize,
+    observer: Arc<dyn LoadObserver + Send>,
+    starting: impl FnOnce(),
+) -> Result<Parts, Error> {
+    let (kind, quantize) = (backend.kind(), job.quantize);
+    let read = move || backend.load(&job, need, &*observer);
+    let weights: Arc<dyn Weights> = blocking(what, read).await?.into();
+    starting();
+    let engines = {
+        let weights = Arc::clone(&weights);
+        let start = move || (0..instances).map(|_| weights.start()).collect();
+        blocking(what, start).await?
+    };
+    Ok(Parts {
+        kind,
+        engines,
+        weights,
+        quantize,
+        instance_bytes: need.instance(),
+    })
+}
+
+impl Parts {
+    /// Ends and frees all of it.
+    pub async fn end(self) -> Result<(), Error> {
+        let end = move || {
+            // The engines go before the weights that they hold too.
+            drop(self.engines);
+            drop(self.weights);
+            Ok(())
+        };
+        blocking("ending an engine", end).await
+    }
 }
 
 impl Manager {
@@ -42,19 +86,52 @@ impl Manager {
         name: &str,
         request: LoadRequest,
     ) -> Result<Loading, Error> {
+        self.check_load(request)?;
+        let entry = self.find(name).await?;
+        let chosen = self.choose(&mut self.lock(), &entry);
+        self.load_entry(&chosen, request)
+    }
+
+    /// Loads all versions of a network, the newest first, as [`Self::load`] does; of another model the one.
+    pub async fn load_versions(
+        self: &Arc<Self>,
+        name: &str,
+        request: LoadRequest,
+    ) -> Result<Vec<Loading>, Error> {
+        self.check_load(request)?;
+        let entry = self.find(name).await?;
+        let versions = match entry.versions.as_slice() {
+            [] => std::slice::from_ref(&entry),
+            versions => versions,
+        };
+        versions
+            .iter()
+            .map(|version| self.load_entry(version, request))
+            .collect()
+    }
+
+    fn check_load(&self, request: LoadRequest) -> Result<(), Error> {
         if let Some(quantize) = request.quantize {
             quantize.target()?;
         }
-        if let Some(instances) = request.instances {
-            self.check_instances("instances", instances)?;
+        match request.instances {
+            Some(instances) => self.check_instances("instances", instances),
+            None => Ok(()),
         }
-        let entry = self.find(name).await?;
+    }
+
+    /// Loads what has no versions, or is one.
+    pub(super) fn load_entry(
+        self: &Arc<Self>,
+        entry: &Entry,
+        request: LoadRequest,
+    ) -> Result<Loading, Error> {
         self.start_keeper();
         let mut house = self.lock();
         if house.closed {
             return Err(Error::ShuttingDown);
         }
-        let slot = self.slot(&mut house, &entry);
+        let slot = self.slot(&mut house, entry);
         let quantize = request.quantize.unwrap_or(slot.settings.quantize);
         if let Some(instances) = request.instances {
             slot.instances = instances.max(1);
@@ -105,8 +182,9 @@ impl Manager {
     /// The load of a model that is under way, if one is.
     pub fn loading(&self, name: &str) -> Option<Loading> {
         let name = self.resolve(name);
-        let house = self.lock();
-        match &house.slots.get(name)?.stage {
+        let mut house = self.lock();
+        let version = house.current(name);
+        match &house.slots.get(version.as_deref().unwrap_or(name))?.stage {
             Stage::Loading { report, .. } => Some(report.follow()),
             Stage::Unloading {
                 then: Some(report), ..
@@ -143,7 +221,7 @@ impl Manager {
         self.end_load(&name, &report, outcome).await;
     }
 
-    /// All of a load that takes time.
+    /// All of a load that takes time, for requests that wait or somebody who asked.
     async fn read(self: &Arc<Self>, name: &Arc<str>, report: &Arc<Report>) -> Result<Parts, Error> {
         let what = format!("loading '{name}'");
         let announcer = Announcer::new(Arc::clone(self), Arc::clone(report));
@@ -151,13 +229,10 @@ impl Manager {
         let (job, backend, instances) = {
             let house = self.lock();
             let slot = house.slots.get(name).expect("slots stay; this is a bug");
-            let pinned = house.holders(name).into_iter();
-            let pinned = pinned.filter(|h| h.standing == Standing::Pinned);
-            let pinned = pinned.fold(0u64, |sum, holder| sum.saturating_add(holder.bytes));
             let job = Job {
                 entry: slot.entry.clone(),
                 quantize: slot.quantize,
-                budget: house.budget.saturating_sub(pinned),
+                budget: house.available(name),
             };
             (job, Arc::clone(self.backend(&slot.entry)), slot.instances)
         };
@@ -169,28 +244,9 @@ impl Manager {
         self.reserve(name, need.total(instances), Some(report))
             .await?;
         announcer.reading(need.read);
-        let weights: Arc<dyn Weights> = {
-            let (backend, job, observer) = (
-                Arc::clone(&backend),
-                Arc::clone(&job),
-                Arc::clone(&announcer),
-            );
-            let read = move || backend.load(&job, need, &*observer);
-            blocking(&what, read).await?.into()
-        };
-        announcer.starting();
-        let started = {
-            let weights = Arc::clone(&weights);
-            let start = move || (0..instances).map(|_| weights.start()).collect();
-            blocking(&what, start).await
-        };
-        Ok(Parts {
-            kind: backend.kind(),
-            engines: started?,
-            weights,
-            quantize: job.quantize,
-            instance_bytes: need.instance(),
-        })
+        let observer: Arc<dyn LoadObserver + Send> = announcer.clone();
+        let starting = || announcer.starting();
+        make(&what, backend, job, need, instances, observer, starting).await
     }
 
     async fn end_load(
@@ -227,13 +283,7 @@ impl Manager {
             }
             (parts, house.closed)
         };
-        let end = move || {
-            // The engines go before the weights that they hold too.
-            drop(parts.engines);
-            drop(parts.weights);
-            Ok(())
-        };
-        blocking("ending an engine", end).await?;
+        parts.end().await?;
         Err(match closed {
             true => Error::ShuttingDown,
             false => Error::Cancelled,

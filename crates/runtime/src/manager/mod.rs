@@ -4,9 +4,12 @@ mod acquire;
 mod announce;
 mod keeper;
 mod load;
+mod replace;
 mod scale;
 mod unload;
+mod versions;
 mod views;
+mod watch;
 
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
@@ -15,7 +18,7 @@ use hearth_hub::catalog::{Catalog, CatalogError, Entry, Kind};
 use tokio::sync::Notify;
 
 use crate::clock::Clock;
-use crate::config::RuntimeConfig;
+use crate::config::{ModelSettings, RuntimeConfig};
 use crate::engine::{Backend, ModelKind};
 use crate::events::{Change, Events, ModelEvent};
 use crate::house::{House, Slot, Stage};
@@ -25,7 +28,10 @@ use crate::{Error, machine};
 pub use acquire::Ask;
 pub(crate) use acquire::{Hold, Mark};
 pub use load::LoadRequest;
+pub(crate) use versions::Route;
 pub use views::{InstanceStatus, LoadedModel, ModelStatus, RuntimeStats};
+#[cfg(test)]
+pub(crate) use watch::Seen;
 
 /// What all parts of the runtime share.
 pub(crate) struct Manager {
@@ -160,7 +166,7 @@ impl Manager {
     fn slot<'a>(&self, house: &'a mut House, entry: &Entry) -> &'a mut Slot {
         let name = entry.name.as_str();
         if !house.slots.contains_key(name) {
-            let settings = self.config.settings(name).clone();
+            let settings = self.settings(entry);
             let concurrency = self.backend(entry).concurrency();
             let slot = Slot::new(entry.clone(), settings, concurrency, self.clock.start());
             house.slots.insert(Arc::clone(&slot.name), slot);
@@ -170,9 +176,30 @@ impl Manager {
             .get_mut(name)
             .expect("it was put there; this is a bug");
         if matches!(slot.stage, Stage::NotLoaded) {
+            if slot.entry.stamp != entry.stamp {
+                // What was wrong may be so no more.
+                slot.error = None;
+                slot.settings.min_instances = self.settings(entry).min_instances;
+                slot.instances = slot.settings.min_instances.max(1);
+            }
             slot.entry = entry.clone();
         }
         slot
+    }
+
+    /// A model's settings; a version's own, or else its model's, of which only the version that requests get is pinned.
+    fn settings(&self, entry: &Entry) -> ModelSettings {
+        let own = self.config.models.get(&entry.name);
+        let settings = own.unwrap_or_else(|| self.config.settings(entry.model()));
+        let is_pinned = own.is_some() || entry.version_of.is_none();
+        let is_own = own.is_some() || self.config.models.contains_key(entry.model());
+        // Settings of the model itself go before what its files say.
+        let instances = entry.instances.filter(|_| !is_own);
+        ModelSettings {
+            pinned: settings.pinned && is_pinned,
+            min_instances: instances.unwrap_or(settings.min_instances),
+            ..settings.clone()
+        }
     }
 
     /// Tells of a change of a slot, after it.

@@ -156,6 +156,12 @@ impl Manager {
             self.publish(slot, Change::Scaled { instances });
             ids
         };
+        self.retire(name, ids).await;
+    }
+
+    /// Ends the instances of these numbers, which take no more requests, when those that they have are answered. Each is a
+    /// change that is under way.
+    pub(super) async fn retire(self: &Arc<Self>, name: &Arc<str>, ids: Vec<u64>) {
         for id in ids {
             let taken = self
                 .until(|house| {
@@ -181,7 +187,10 @@ impl Manager {
         }
     }
 
-    async fn end_engine(&self, engine: Arc<dyn crate::engine::Engine>) -> Result<(), Error> {
+    pub(super) async fn end_engine(
+        &self,
+        engine: Arc<dyn crate::engine::Engine>,
+    ) -> Result<(), Error> {
         let end = move || {
             engine.shutdown(Shutdown::Drain);
             Ok(())
@@ -190,7 +199,7 @@ impl Manager {
     }
 
     /// A change of a model's instances is over, so that it may be unloaded.
-    fn end_change(&self, name: &Arc<str>) {
+    pub(super) fn end_change(&self, name: &Arc<str>) {
         if let Some(loaded) = self
             .lock()
             .slots

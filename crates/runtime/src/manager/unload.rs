@@ -13,10 +13,28 @@ use crate::house::{Slot, Stage};
 
 impl Manager {
     /// Unloads a model and waits until its memory is free; a load that is under way is ended. Running requests are
-    /// finished first, or cut by `force`. Answers whether there was anything to unload.
+    /// finished first, or cut by `force`. Of a network with several versions all go. Answers whether there was anything to
+    /// unload.
     pub async fn unload(self: &Arc<Self>, name: &str, force: bool) -> Result<bool, Error> {
         let entry = self.find(name).await?;
-        self.unload_entry(&entry, force).await
+        self.unload_all(&entry, force).await
+    }
+
+    async fn unload_all(self: &Arc<Self>, entry: &Entry, force: bool) -> Result<bool, Error> {
+        let parts = self.parts(&self.lock(), entry);
+        let pinned = |part: &Entry| {
+            let house = self.lock();
+            let slot = house.slots.get(part.name.as_str());
+            slot.is_some_and(|slot| slot.pinned && !matches!(slot.stage, Stage::NotLoaded))
+        };
+        if let Some(part) = { parts.iter() }.find(|part| pinned(part)) {
+            return Err(is_pinned(&part.name));
+        }
+        let mut any = false;
+        for part in parts {
+            any |= self.unload_entry(&part, force).await?;
+        }
+        Ok(any)
     }
 
     /// Unloads a model and removes its files, which have to lie in the folder of models. Running requests are finished
@@ -30,17 +48,27 @@ impl Manager {
             );
             return Err(Error::Conflict { message });
         }
-        if self.slot(&mut self.lock(), &entry).pinned {
-            return Err(is_pinned(name));
+        if let Some(model) = &entry.version_of {
+            let message =
+                format!("'{name}' is a version of model '{model}', which is deleted as a whole");
+            return Err(Error::Conflict { message });
+        }
+        {
+            let house = self.lock();
+            let slots = self.parts(&house, &entry).into_iter();
+            let mut slots = slots.filter_map(|part| house.slots.get(part.name.as_str()));
+            if slots.any(|slot| slot.pinned) || self.config.settings(name).pinned {
+                return Err(is_pinned(name));
+            }
         }
         let (catalog, model) = (self.catalog.clone(), entry.name.clone());
         let look = move || catalog.removable(&model).map_err(not_removed);
         let files = blocking("looking for a model's files", look).await?;
-        self.unload_entry(&entry, false).await?;
+        self.unload_all(&entry, false).await?;
         let remove = move || files.remove().map_err(not_removed);
         blocking("deleting a model", remove).await?;
         // From here on it cannot be loaded; it may have been just before.
-        self.unload_entry(&entry, false).await?;
+        self.unload_all(&entry, false).await?;
         Ok(())
     }
 
@@ -185,6 +213,7 @@ impl Manager {
         let entry = self.find(name).await?;
         {
             let mut house = self.lock();
+            let entry = self.choose(&mut house, &entry);
             let slot = self.slot(&mut house, &entry);
             if slot.pinned == pinned {
                 return Ok(());

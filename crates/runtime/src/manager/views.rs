@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::{Duration, SystemTime};
 
+use hearth_hub::Entry;
 use hearth_llm::ModelInfo;
 use serde::Serialize;
 
@@ -44,16 +45,20 @@ impl LoadedModel {
     }
 }
 
-/// Where a model stands, and what was counted of it.
+/// Where a model stands, and what was counted of it; or a version of a network.
 #[derive(Debug, Clone, PartialEq)]
 pub struct ModelStatus {
-    /// The model's name.
+    /// The name by which requests ask for it.
     pub name: String,
-    /// What it is for; `None` where it cannot be used.
+    /// The model's name, which all of its versions have in common.
+    pub model: String,
+    /// Which version it is; of several together the one that is told of.
+    pub version: u64,
+    /// What it is for; `None` where that cannot be told.
     pub kind: Option<ModelKind>,
     /// Where it stands.
     pub state: ModelState,
-    /// Why the last load failed, where it did.
+    /// Why the last load failed, where it did; of a model that is loaded, the load of what its files have become.
     pub error: Option<String>,
     /// How far its load is, while it is being loaded.
     pub progress: Option<LoadProgress>,
@@ -176,32 +181,83 @@ impl Manager {
 
     pub async fn status(&self, name: &str) -> Result<ModelStatus, Error> {
         let entry = self.find(name).await?;
-        Ok(self.view(&mut self.lock(), &entry))
+        Ok(self.view_together(&self.lock(), &entry))
+    }
+
+    pub async fn version_statuses(&self, name: &str) -> Result<Vec<ModelStatus>, Error> {
+        let entry = self.find(name).await?;
+        Ok(self.view_each(&self.lock(), &entry))
     }
 
     pub async fn statuses(&self) -> Result<Vec<ModelStatus>, Error> {
         let entries = self.look(hearth_hub::Catalog::entries).await?;
-        let mut house = self.lock();
-        let statuses = entries.iter().map(|entry| self.view(&mut house, entry));
+        let house = self.lock();
+        let statuses = entries
+            .iter()
+            .map(|entry| self.view_together(&house, entry));
         Ok(statuses.collect())
     }
 
-    fn view(&self, house: &mut House, entry: &hearth_hub::Entry) -> ModelStatus {
+    pub async fn all_version_statuses(&self) -> Result<Vec<ModelStatus>, Error> {
+        let entries = self.look(hearth_hub::Catalog::entries).await?;
+        let house = self.lock();
+        let statuses = entries
+            .iter()
+            .flat_map(|entry| self.view_each(&house, entry));
+        Ok(statuses.collect())
+    }
+
+    /// A model, or each of its versions.
+    fn view_each(&self, house: &House, entry: &Entry) -> Vec<ModelStatus> {
+        let parts = self.parts(house, entry);
+        parts.iter().map(|part| self.view(house, part)).collect()
+    }
+
+    /// A model; several versions together.
+    fn view_together(&self, house: &House, entry: &Entry) -> ModelStatus {
+        let each = self.view_each(house, entry);
+        let is_loaded = |status: &ModelStatus| status.state == ModelState::Loaded;
+        let may_load = |status: &ModelStatus| status.state != ModelState::Failed;
+        let told = each.iter().position(is_loaded);
+        let told = told.or_else(|| each.iter().position(may_load));
+        let name = entry.name.clone();
+        match each.len() {
+            1 => ModelStatus {
+                name,
+                ..each[0].clone()
+            },
+            _ => together(name, each, told.unwrap_or(0)),
+        }
+    }
+
+    fn view(&self, house: &House, entry: &Entry) -> ModelStatus {
         let now = self.clock.now();
-        let kind = self.kind(entry);
+        let is_network = || entry.is_network().then_some(ModelKind::Network);
+        let kind = self.kind(entry).or_else(is_network);
+        let problem = match &entry.kind {
+            hearth_hub::Kind::Unknown(problem) if entry.is_network() => Some(problem.clone()),
+            _ => None,
+        };
         match house.slots.get(entry.name.as_str()) {
             Some(slot) => ModelStatus {
                 kind: slot.loaded().map(|loaded| loaded.kind).or(kind),
+                model: entry.model().to_owned(),
+                version: entry.version(),
                 ..self.slot_status(slot, now)
             },
             // Nobody has asked for it yet.
             None => ModelStatus {
                 name: entry.name.clone(),
+                model: entry.model().to_owned(),
+                version: entry.version(),
                 kind,
-                state: ModelState::NotLoaded,
-                error: None,
+                state: match problem {
+                    Some(_) => ModelState::Failed,
+                    None => ModelState::NotLoaded,
+                },
+                error: problem,
                 progress: None,
-                pinned: self.config.settings(&entry.name).pinned,
+                pinned: self.settings(entry).pinned,
                 memory_bytes: 0,
                 device: DEVICE,
                 info: None,
@@ -233,6 +289,8 @@ impl Manager {
         });
         ModelStatus {
             name: slot.name.to_string(),
+            model: slot.entry.model().to_owned(),
+            version: slot.entry.version(),
             kind: None,
             state: slot.state(),
             error: slot.error.as_ref().map(Error::to_string),
@@ -310,9 +368,31 @@ impl Manager {
 
     pub fn metrics(&self, name: &str) -> Option<ModelMetrics> {
         let name = self.resolve(name);
-        let house = self.lock();
-        let slot = house.slots.get(name)?;
+        let mut house = self.lock();
+        let version = house.current(name);
+        let slot = house.slots.get(version.as_deref().unwrap_or(name))?;
         Some(slot.meter.metrics(self.clock.now()))
+    }
+}
+
+/// Versions of a network as one: sums, and for the rest what is so of the one at `told`.
+fn together(name: String, each: Vec<ModelStatus>, told: usize) -> ModelStatus {
+    let mut metrics = ModelMetrics::default();
+    each.iter().for_each(|status| metrics.add(&status.metrics));
+    let sum = |of: fn(&ModelStatus) -> usize| each.iter().map(of).sum();
+    ModelStatus {
+        name,
+        pinned: each.iter().any(|status| status.pinned),
+        memory_bytes: each.iter().map(|status| status.memory_bytes).sum(),
+        last_used: each.iter().filter_map(|status| status.last_used).max(),
+        in_flight: sum(|status| status.in_flight),
+        waiting: sum(|status| status.waiting),
+        instances: each
+            .iter()
+            .flat_map(|status| status.instances.clone())
+            .collect(),
+        metrics,
+        ..each[told].clone()
     }
 }
 

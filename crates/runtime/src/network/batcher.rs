@@ -17,7 +17,7 @@ use crate::Error;
 use crate::figures::NetworkFigures;
 
 /// How pieces become batches.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 pub(super) struct Batching {
     /// The network's first dimension counts inputs, so that pieces can run together.
     pub is_batched: bool,
@@ -25,6 +25,8 @@ pub(super) struct Batching {
     pub most: usize,
     /// How long a piece waits for others.
     pub delay: Duration,
+    /// Numbers of inputs that run at once where there are so many.
+    pub preferred: Vec<usize>,
 }
 
 /// What runs as one: a tensor for each of the network's inputs.
@@ -245,7 +247,7 @@ impl State {
     }
 
     /// What runs next; `None` where nobody waits.
-    fn choose(&mut self, batching: Batching, now: Instant) -> Option<Choice> {
+    fn choose(&mut self, batching: &Batching, now: Instant) -> Option<Choice> {
         let is_unwanted = |waiting: &Waiting| !waiting.is_wanted(now);
         while self.waiting.front().is_some_and(is_unwanted) {
             if let Some(late) = self.waiting.pop_front() {
@@ -258,6 +260,9 @@ impl State {
             is_full: first.alone || !batching.is_batched,
         };
         let mut room = batching.most.saturating_sub(first.rows);
+        let mut rows = first.rows;
+        // So many of the places are a number of inputs that runs at once.
+        let mut preferred = usize::from(batching.preferred.contains(&rows));
         for (at, waiting) in self.waiting.iter().enumerate().skip(1) {
             if choice.is_full || room == 0 {
                 break;
@@ -268,13 +273,21 @@ impl State {
             match room.checked_sub(waiting.piece.rows) {
                 Some(left) => {
                     room = left;
+                    rows += waiting.piece.rows;
                     choice.places.push(at);
+                    if batching.preferred.contains(&rows) {
+                        preferred = choice.places.len();
+                    }
                 }
                 // Those behind are not to overtake it again and again.
                 None => choice.is_full = true,
             }
         }
         choice.is_full |= room == 0;
+        if !choice.is_full && preferred > 0 {
+            choice.places.truncate(preferred);
+            choice.is_full = true;
+        }
         Some(choice)
     }
 
@@ -321,7 +334,7 @@ impl Worker {
         let mut state = self.queue.lock();
         loop {
             let now = Instant::now();
-            let choice = state.choose(self.batching, now);
+            let choice = state.choose(&self.batching, now);
             let Some((choice, first)) = choice.zip(state.waiting.front()) else {
                 if state.ending {
                     return None;
@@ -481,6 +494,10 @@ mod tests {
 
     impl Bench {
         fn new(most: usize, delay: Duration) -> Bench {
+            Bench::preferring(most, delay, Vec::new())
+        }
+
+        fn preferring(most: usize, delay: Duration, preferred: Vec<usize>) -> Bench {
             let (began, begins) = channel();
             let (go, may_go) = channel();
             let network = Doubler {
@@ -496,6 +513,7 @@ mod tests {
                 is_batched: true,
                 most,
                 delay,
+                preferred,
             };
             Bench {
                 batcher: Batcher::start(Box::new(network), batching).unwrap(),
@@ -536,6 +554,24 @@ mod tests {
     fn numbers(answer: oneshot::Receiver<Answer>) -> (Vec<f64>, usize, bool) {
         let ran = answer.blocking_recv().expect("an answer").expect("it ran");
         (ran.outputs[0].to_f64(), ran.batch, ran.shared)
+    }
+
+    #[test]
+    fn a_preferred_number_of_inputs_runs_at_once() {
+        let bench = Bench::preferring(8, Duration::from_secs(3600), vec![2, 4]);
+        let first = bench.submit(vec![sample(1, &[1.0]), sample(1, &[2.0])]);
+        assert_eq!(bench.began.recv(), Ok(2));
+        // Five: the largest such number of them, and one that waits for others.
+        let more: Vec<Piece> = (0..5).map(|_| sample(2, &[3.0])).collect();
+        let mut answers = bench.submit(more);
+        bench.go.send(()).unwrap();
+        assert_eq!(bench.step(), 4);
+        answers.extend(bench.submit(vec![sample(3, &[4.0])]));
+        assert_eq!(bench.step(), 2);
+        let sizes: Vec<usize> = { first.into_iter().chain(answers) }
+            .map(|answer| numbers(answer).1)
+            .collect();
+        assert_eq!(sizes, [2, 2, 4, 4, 4, 4, 2, 2]);
     }
 
     #[test]

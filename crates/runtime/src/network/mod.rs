@@ -1,16 +1,17 @@
 //! An exported network that is loaded.
 
 mod batcher;
+mod declared;
 mod warm_up;
 
+use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use hearth_graph::onnx::ValueInfo;
 use hearth_graph::runtime::{
-    Engine as GraphEngine, HostTensor, Network, SampleFormat, Samples, check_inputs, is_batched,
-    join,
+    Engine as GraphEngine, HostTensor, Network, SampleFormat, Samples, check_inputs, join,
 };
 use hearth_hub::catalog::NetworkConfig;
 use hearth_llm::engine::Shutdown;
@@ -23,6 +24,7 @@ use crate::engine::Engine;
 use crate::figures::Figures;
 use crate::preparation::Preparation;
 use batcher::{Batcher, Batching, Piece, Ran};
+use declared::Declared;
 
 /// Numbers for requests, so that a batch knows whether it is of several.
 static REQUESTS: AtomicU64 = AtomicU64::new(0);
@@ -86,9 +88,12 @@ pub struct InferRequest {
 /// An exported network at work.
 pub struct NetworkService {
     name: String,
+    version: u64,
     engine: GraphEngine,
     inputs: Vec<ValueInfo>,
     outputs: Vec<ValueInfo>,
+    /// The names of outputs' elements, by output.
+    labels: BTreeMap<String, Vec<String>>,
     format: SampleFormat,
     batching: Batching,
     batcher: Batcher,
@@ -100,7 +105,7 @@ pub struct NetworkService {
 impl NetworkService {
     /// Starts a network that an engine has prepared, after a first run.
     pub(crate) fn start(
-        name: String,
+        (name, version): (String, u64),
         network: Box<dyn Network>,
         config: &NetworkConfig,
         memory_bytes: u64,
@@ -109,24 +114,41 @@ impl NetworkService {
         if let Err(problem) = warm_up::warm_up(&*network) {
             tracing::info!(model = name, problem, "not warmed up");
         }
-        let is_batched = is_batched(network.inputs(), network.outputs());
+        let unfit = |problem: String| Error::Internal {
+            message: format!("model '{name}' could not be loaded: {problem}"),
+        };
+        let declared = Declared::check(network.inputs(), network.outputs(), config);
+        let declared = declared.map_err(|problem| unfit(format!("config.pbtxt: {problem}")));
+        let Declared { inputs, is_batched } = declared?;
+        let labels = config.read_labels().map_err(unfit)?;
+        if !config.unused.is_empty() {
+            let fields = config.unused.join(", ");
+            tracing::info!(
+                model = name,
+                fields,
+                "config.pbtxt says what is not used here"
+            );
+        }
         let batching = Batching {
             is_batched,
             most: config.max_batch_size,
             delay: config.max_delay,
+            preferred: config.preferred_batch_sizes.clone(),
         };
         let cannot_start = |error: std::io::Error| Error::Internal {
             message: format!("network '{name}' cannot be started: {error}"),
         };
         Ok(Self {
             engine: network.engine(),
-            inputs: network.inputs().to_vec(),
             outputs: network.outputs().to_vec(),
-            format: SampleFormat::new(network.inputs(), is_batched),
+            format: SampleFormat::new(&inputs, is_batched),
+            inputs,
+            labels,
+            batcher: Batcher::start(network, batching.clone()).map_err(cannot_start)?,
             batching,
-            batcher: Batcher::start(network, batching).map_err(cannot_start)?,
             memory_bytes,
             preparation,
+            version,
             name,
         })
     }
@@ -134,6 +156,11 @@ impl NetworkService {
     /// The model's name.
     pub fn name(&self) -> &str {
         &self.name
+    }
+
+    /// Which version it is.
+    pub fn version(&self) -> u64 {
+        self.version
     }
 
     /// The engine that runs it: `tract` or `onnxruntime`.
@@ -156,9 +183,19 @@ impl NetworkService {
         &self.outputs
     }
 
+    /// The names of an output's elements, where its files say them.
+    pub fn labels(&self, output: &str) -> &[String] {
+        self.labels.get(output).map_or(&[], Vec::as_slice)
+    }
+
     /// Most inputs that run together.
     pub fn max_batch_size(&self) -> usize {
         self.batching.most
+    }
+
+    /// Numbers of inputs that run at once where there are so many.
+    pub fn preferred_batch_sizes(&self) -> &[usize] {
+        &self.batching.preferred
     }
 
     /// How long an input waits for others.

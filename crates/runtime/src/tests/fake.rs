@@ -103,7 +103,8 @@ impl Backend for Fakes {
     }
 
     fn predict(&self, job: &Job) -> Result<Need, Error> {
-        let bytes = self.0.sizes[&job.entry.name];
+        let bytes = self.0.sizes.get(&job.entry.name).copied();
+        let bytes = bytes.unwrap_or(job.entry.bytes);
         Ok(Need {
             read: bytes,
             weights: bytes,
@@ -218,7 +219,7 @@ pub struct Stage {
     pub manager: Arc<Manager>,
     pub controls: Arc<Controls>,
     pub clock: Clock,
-    _folder: tempfile::TempDir,
+    pub folder: tempfile::TempDir,
 }
 
 /// A runtime of models with weights of so many bytes.
@@ -233,6 +234,25 @@ pub fn stage(sizes: &[(&str, u64)], config: RuntimeConfig) -> Stage {
         named: named.collect(),
         ..CatalogConfig::default()
     };
+    make(folder, config_of_catalog, sizes, config)
+}
+
+/// A runtime of the models in a folder, whose weights have as many bytes as their files.
+pub fn stage_of_folder(config: RuntimeConfig) -> Stage {
+    let folder = tempfile::tempdir().expect("a folder");
+    let config_of_catalog = CatalogConfig {
+        models_dir: Some(folder.path().to_owned()),
+        ..CatalogConfig::default()
+    };
+    make(folder, config_of_catalog, &[], config)
+}
+
+fn make(
+    folder: tempfile::TempDir,
+    config_of_catalog: CatalogConfig,
+    sizes: &[(&str, u64)],
+    config: RuntimeConfig,
+) -> Stage {
     let catalog = Catalog::new(config_of_catalog).expect("models with good names");
     let controls = Arc::new(Controls {
         sizes: sizes.iter().map(|(n, b)| (n.to_string(), *b)).collect(),
@@ -245,7 +265,7 @@ pub fn stage(sizes: &[(&str, u64)], config: RuntimeConfig) -> Stage {
         manager,
         controls,
         clock,
-        _folder: folder,
+        folder,
     }
 }
 

@@ -5,3 +5,4 @@ mod fake;
 mod lives;
 mod loads;
 mod memory;
+mod versions;

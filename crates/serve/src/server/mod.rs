@@ -142,6 +142,7 @@ impl Server {
         let Self { app, listener, tls } = self;
         let settings = app.settings();
         let runtime = Arc::clone(&app.runtime);
+        tokio::spawn(runtime.watch());
         tokio::spawn(async move { runtime.preload().await });
         let acceptor = Acceptor {
             router: router(app.clone()),

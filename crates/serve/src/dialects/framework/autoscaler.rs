@@ -13,13 +13,11 @@ use super::error::{ApiError, Errors};
 use super::query::{Params, Raw};
 use crate::caller::Caller;
 use crate::fields::FieldError;
-use crate::problem::{Kind, Problem};
+use crate::network::versioned;
+use crate::problem::Problem;
 use crate::quantities::{megabytes, unix_seconds};
 use crate::state::App;
 use crate::waiting::allow;
-
-/// The version that every installed model has.
-const VERSION: &str = "v1";
 
 /// What was measured of models coming and going, since the server began.
 #[derive(Debug, Serialize, ToSchema)]
@@ -233,20 +231,42 @@ pub struct VersionChange {
     model_name: String,
     /// Its version.
     #[schema(example = "v1")]
-    version: &'static str,
+    version: String,
 }
 
-/// The model of a request, once the caller may use it and it has the version that was asked for.
-async fn versioned(app: &App, caller: &Caller, query: Raw) -> Result<String, Problem> {
-    let params = Params::new(query)?;
-    let model = params.required("model_name")?.to_owned();
-    allow(app, caller, &model)?;
-    app.runtime.model(&model).await?;
-    match params.text("version").unwrap_or(VERSION) {
-        VERSION => Ok(model),
-        other => {
-            let message = format!("model '{model}' has no version '{other}', only {VERSION}");
-            Err(Problem::new(Kind::ModelNotFound, message).at("version"))
+/// What a request wants to change.
+struct Asked {
+    /// The model.
+    model: String,
+    /// The name of the version that was asked for; the model's own where none was.
+    named: String,
+    /// That version, or else the newest, as this dialect writes them.
+    version: String,
+}
+
+impl Asked {
+    /// Once the caller may use the model and it has the version that was asked for.
+    async fn read(app: &App, caller: &Caller, query: Raw) -> Result<Self, Problem> {
+        let params = Params::new(query)?;
+        let model = params.required("model_name")?.to_owned();
+        allow(app, caller, &model)?;
+        let newest = app.runtime.model(&model).await?.versions.into_iter().next();
+        let newest = newest.map_or(1, |version| version.number);
+        let asked = params.text("version");
+        let number = asked.map(|version| version.strip_prefix('v').unwrap_or(version));
+        Ok(Self {
+            named: versioned(app, &model, number).await?.into_owned(),
+            version: number.map_or_else(|| format!("v{newest}"), |number| format!("v{number}")),
+            model,
+        })
+    }
+
+    fn changed(self, how: &str) -> VersionChange {
+        VersionChange {
+            success: true,
+            message: format!("Successfully {how} {}:{}", self.model, self.version),
+            model_name: self.model,
+            version: self.version,
         }
     }
 }
@@ -256,7 +276,7 @@ async fn versioned(app: &App, caller: &Caller, query: Raw) -> Result<String, Pro
     post, path = "/autoscaler/load", tag = "framework", operation_id = "autoscaler_load",
     params(
         ("model_name" = String, Query, description = "The model", min_length = 1, example = "ember"),
-        ("version" = Option<String>, Query, description = "Its version: v1"),
+        ("version" = Option<String>, Query, description = "Its version, `v1` unless it has several; the newest where none is named"),
     ),
     responses((status = 200, description = "It is loaded", body = VersionChange), Errors)
 )]
@@ -265,18 +285,10 @@ pub async fn load(
     caller: Caller,
     query: Raw,
 ) -> Result<Json<VersionChange>, ApiError> {
-    let model_name = versioned(&app, &caller, query).await?;
-    let loading = app
-        .runtime
-        .load(&model_name, LoadRequest::default())
-        .await?;
-    loading.wait().await?;
-    Ok(Json(VersionChange {
-        success: true,
-        message: format!("Successfully loaded {model_name}:{VERSION}"),
-        model_name,
-        version: VERSION,
-    }))
+    let asked = Asked::read(&app, &caller, query).await?;
+    let loading = app.runtime.load(&asked.named, LoadRequest::default());
+    loading.await?.wait().await?;
+    Ok(Json(asked.changed("loaded")))
 }
 
 /// Unloads a model once the requests in progress have ended.
@@ -284,7 +296,7 @@ pub async fn load(
     delete, path = "/autoscaler/unload", tag = "framework", operation_id = "autoscaler_unload",
     params(
         ("model_name" = String, Query, description = "The model", min_length = 1, example = "ember"),
-        ("version" = Option<String>, Query, description = "Its version: v1"),
+        ("version" = Option<String>, Query, description = "Its version, `v1` unless it has several; all of them where none is named"),
     ),
     responses((status = 200, description = "It is not loaded any more", body = VersionChange), Errors)
 )]
@@ -293,14 +305,9 @@ pub async fn unload(
     caller: Caller,
     query: Raw,
 ) -> Result<Json<VersionChange>, ApiError> {
-    let model_name = versioned(&app, &caller, query).await?;
-    app.runtime.unload(&model_name, false).await?;
-    Ok(Json(VersionChange {
-        success: true,
-        message: format!("Successfully unloaded {model_name}:{VERSION}"),
-        model_name,
-        version: VERSION,
-    }))
+    let asked = Asked::read(&app, &caller, query).await?;
+    app.runtime.unload(&asked.named, false).await?;
+    Ok(Json(asked.changed("unloaded")))
 }
 
 /// A model with its instances.

@@ -28,7 +28,7 @@ const DEFAULT_MODEL: &str = "example";
 #[derive(Debug, Clone, PartialEq, ToSchema)]
 #[schema(as = framework::Predict)]
 pub struct Predict {
-    /// The network; `example` where none is named.
+    /// The network, or `NAME:VERSION` for one of its versions; `example` where none is named.
     #[schema(value_type = Option<String>, default = "example", example = "example")]
     model_name: String,
     /// One input of the network, or an array of them: nested arrays of numbers, an object of them by the names of the

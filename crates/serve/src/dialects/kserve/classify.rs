@@ -2,9 +2,14 @@
 
 use hearth_runtime::HostTensor;
 
-/// The `count` largest elements of each row, largest first, as texts `VALUE:INDEX`, and the shape that they have together.
-/// Without rows the tensor is one.
-pub fn classify(tensor: &HostTensor, count: usize, has_rows: bool) -> (Vec<u64>, Vec<String>) {
+/// The `count` largest elements of each row, largest first, as texts `VALUE:INDEX`, or `VALUE:INDEX:LABEL` where the element has a
+/// label, and the shape that they have together. Without rows the tensor is one.
+pub fn classify(
+    tensor: &HostTensor,
+    count: usize,
+    has_rows: bool,
+    labels: &[String],
+) -> (Vec<u64>, Vec<String>) {
     let values = tensor.to_f64();
     let rows = tensor.rows().filter(|_| has_rows);
     let size = values.len() / rows.unwrap_or(1).max(1);
@@ -17,7 +22,10 @@ pub fn classify(tensor: &HostTensor, count: usize, has_rows: bool) -> (Vec<u64>,
         let key = |x: f64| if x.is_nan() { f64::NEG_INFINITY } else { x };
         places.sort_by(|&a, &b| key(row[b]).total_cmp(&key(row[a])));
         let largest = places.into_iter().take(count);
-        texts.extend(largest.map(|at| format!("{:.6}:{at}", row[at])));
+        texts.extend(largest.map(|at| match labels.get(at) {
+            Some(label) => format!("{:.6}:{at}:{label}", row[at]),
+            None => format!("{:.6}:{at}", row[at]),
+        }));
     }
     (shape.collect(), texts)
 }
@@ -30,15 +38,26 @@ mod tests {
     fn the_largest_of_each_row() {
         let values = [0.25, 0.5, 0.25, f32::NAN, -1.0, 3.0];
         let tensor = HostTensor::from_f32(vec![2, 3], &values).expect("a tensor");
-        let (shape, texts) = classify(&tensor, 2, true);
+        let (shape, texts) = classify(&tensor, 2, true, &[]);
         assert_eq!(shape, [2, 2]);
         assert_eq!(
             texts,
             ["0.500000:1", "0.250000:0", "3.000000:2", "-1.000000:1"]
         );
-        let (shape, texts) = classify(&tensor, 1, false);
+        let (shape, texts) = classify(&tensor, 1, false, &[]);
         assert_eq!((shape, texts), (vec![1], vec!["3.000000:5".to_owned()]));
-        let (shape, texts) = classify(&tensor, 9, true);
+        let (shape, texts) = classify(&tensor, 9, true, &[]);
         assert_eq!((shape, texts.len()), (vec![2, 3], 6));
+        let labels = ["cat", "dog"].map(str::to_owned);
+        let (_, texts) = classify(&tensor, 2, true, &labels);
+        assert_eq!(
+            texts,
+            [
+                "0.500000:1:dog",
+                "0.250000:0:cat",
+                "3.000000:2",
+                "-1.000000:1:dog"
+            ]
+        );
     }
 }

@@ -69,6 +69,9 @@ pub struct InstanceGroup {
 #[derive(Debug, Serialize, ToSchema)]
 #[schema(as = kserve::DynamicBatching)]
 pub struct DynamicBatching {
+    /// Numbers of inputs that run at once where there are so many; left out where there is none.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    preferred_batch_size: Vec<usize>,
     /// How long an input waits for others, in microseconds.
     max_queue_delay_microseconds: u64,
 }
@@ -119,7 +122,7 @@ async fn describe(
     let version = version.as_deref();
     let network = network(app, caller, measure, &name, version, Ask::default()).await?;
     let is_batched = network.is_batched();
-    let count = app.runtime.status(&name).await?.instances.len();
+    let count = app.runtime.status(network.model()).await?.instances.len();
     let tensors = |infos: &[ValueInfo]| {
         let skip = usize::from(is_batched);
         let tensor = |info: &ValueInfo| TensorConfig {
@@ -145,6 +148,7 @@ async fn describe(
             count,
         }],
         dynamic_batching: is_batched.then(|| DynamicBatching {
+            preferred_batch_size: network.preferred_batch_sizes().to_vec(),
             max_queue_delay_microseconds: u64::try_from(delay).unwrap_or(u64::MAX),
         }),
         name,

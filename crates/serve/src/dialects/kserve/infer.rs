@@ -152,8 +152,11 @@ async fn answer(
     let size: usize = outputs.iter().map(|output| output.bytes().len()).sum();
     let lease = network.clone();
     let write = move || {
+        let of = (name, lease.version().to_string());
         let has_rows = lease.is_batched();
-        write(name, asked.id, &wanted, lease.outputs(), &outputs, has_rows)
+        let outputs = (lease.outputs(), outputs.as_slice());
+        let labels = |output: &str| lease.labels(output);
+        write(of, asked.id, &wanted, outputs, has_rows, labels)
     };
     let written = at_once_or_apart(size <= SHORT, write).await?;
     respond(written, &headers).await

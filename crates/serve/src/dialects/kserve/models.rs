@@ -3,7 +3,7 @@
 use axum::Json;
 use axum::extract::rejection::PathRejection;
 use axum::extract::{Path, State};
-use hearth_runtime::{Ask, Dim, ModelState, ValueInfo};
+use hearth_runtime::{Ask, Dim, ValueInfo};
 use serde::Serialize;
 use utoipa::ToSchema;
 
@@ -11,7 +11,7 @@ use super::datatype;
 use super::error::{ApiError, Errors};
 use crate::caller::Caller;
 use crate::metrics::Measure;
-use crate::network::{VERSION, network, status};
+use crate::network::{network, statuses, unready};
 use crate::problem::{Kind, Problem};
 use crate::state::App;
 
@@ -22,9 +22,9 @@ pub struct Model {
     /// Its name.
     #[schema(example = "example")]
     name: String,
-    /// Its versions.
-    #[schema(value_type = Vec<String>)]
-    versions: [&'static str; 1],
+    /// The versions that are served; of one that was asked for, that one.
+    #[schema(example = json!(["1"]))]
+    versions: Vec<String>,
     /// The runtime, and the form in which it has the network.
     #[schema(example = "tract_onnx")]
     platform: String,
@@ -109,11 +109,18 @@ async fn describe(
     name: String,
     version: Option<String>,
 ) -> Result<Json<Model>, ApiError> {
-    let version = version.as_deref();
-    let network = network(app, caller, measure, &name, version, Ask::default()).await?;
+    let asked = version.as_deref();
+    let network = network(app, caller, measure, &name, asked, Ask::default()).await?;
+    let versions = match version {
+        Some(version) => vec![version],
+        None => {
+            let versions = app.runtime.model(&name).await?.versions.into_iter();
+            versions.rev().map(|own| own.number.to_string()).collect()
+        }
+    };
     Ok(Json(Model {
         name,
-        versions: [VERSION],
+        versions,
         platform: platform(&network.runtime()),
         inputs: network.inputs().iter().map(Tensor::from).collect(),
         outputs: network.outputs().iter().map(Tensor::from).collect(),
@@ -138,7 +145,7 @@ pub struct ModelReady {
 
 /// Ready, if a request for it will be answered: it is loaded, or is loaded when somebody asks for it.
 ///
-/// A network whose last load failed is answered with 503.
+/// A network whose last load failed is answered with 503; one with several versions only where that of all of them failed.
 #[utoipa::path(
     get, path = "/v2/models/{model_name}/ready", tag = "kserve", operation_id = "kserve_model_ready",
     params(("model_name" = String, Path, description = "The network", example = "example")),
@@ -178,9 +185,8 @@ async fn check_ready(
     name: String,
     version: Option<String>,
 ) -> Result<Json<ModelReady>, ApiError> {
-    let status = status(app, caller, &name, version.as_deref()).await?;
-    if status.state == ModelState::Failed {
-        let reason = status.error.unwrap_or_default();
+    let statuses = statuses(app, caller, &name, version.as_deref()).await?;
+    if let Some(reason) = unready(&statuses) {
         let message = format!("model '{name}' is not ready: {reason}");
         return Err(Problem::new(Kind::Overloaded, message).into());
     }

@@ -13,7 +13,7 @@ use super::error::{ApiError, Errors};
 use crate::caller::Caller;
 use crate::extract::admit_optional;
 use crate::fields::FieldError;
-use crate::network::{VERSION, status};
+use crate::network::statuses;
 use crate::residency;
 use crate::state::App;
 use crate::waiting::permit;
@@ -28,7 +28,7 @@ pub struct IndexRequest {
     ready: Option<bool>,
 }
 
-/// A network of the repository.
+/// A version of a network of the repository.
 #[derive(Debug, Serialize, ToSchema)]
 #[schema(as = kserve::IndexEntry)]
 pub struct IndexEntry {
@@ -37,15 +37,15 @@ pub struct IndexEntry {
     name: String,
     /// Its version.
     #[schema(example = "1")]
-    version: &'static str,
+    version: String,
     /// `READY` if it is loaded, `LOADING`, `UNLOADING`, or `UNAVAILABLE`, which a request for it ends.
     #[schema(example = "READY")]
     state: &'static str,
-    /// Why it is in this state, where there is more to say.
+    /// Why it is in this state, where there is more to say; of one that is loaded, why what its files have become is not.
     reason: String,
 }
 
-/// Lists the networks.
+/// Lists the networks, each version of them.
 #[utoipa::path(
     post, path = "/v2/repository/index", tag = "kserve", operation_id = "kserve_index",
     request_body(content = Option<IndexRequest>, description = "May be left out", example = json!({"ready": false})),
@@ -58,14 +58,14 @@ pub async fn index(
 ) -> Result<Json<Vec<IndexEntry>>, ApiError> {
     let (_ticket, fields) = admit_optional(&app, request).await?;
     let only_ready = fields.boolean("ready")?.unwrap_or(false);
-    let statuses = app.runtime.statuses().await?.into_iter();
+    let statuses = app.runtime.all_version_statuses().await?.into_iter();
     let networks = statuses.filter(|status| {
         status.kind == Some(ModelKind::Network)
             && (!only_ready || status.state == ModelState::Loaded)
-            && permit(&app, &caller, &status.name).is_ok()
+            && permit(&app, &caller, &status.model).is_ok()
     });
     let entry = |status: hearth_runtime::ModelStatus| IndexEntry {
-        version: VERSION,
+        version: status.version.to_string(),
         state: match status.state {
             ModelState::Loaded => "READY",
             ModelState::Loading => "LOADING",
@@ -76,7 +76,7 @@ pub async fn index(
             ModelState::NotLoaded => "not loaded".to_owned(),
             _ => status.error.unwrap_or_default(),
         },
-        name: status.name,
+        name: status.model,
     };
     Ok(Json(networks.map(entry).collect()))
 }
@@ -90,7 +90,9 @@ pub struct LoadBody {
     parameters: Option<Map<String, Value>>,
 }
 
-/// Loads a network, and answers when it is loaded.
+/// Loads a network, all versions of it that are served, and answers when they are loaded.
+///
+/// Where one cannot be loaded, the others are, and the answer is the error.
 #[utoipa::path(
     post, path = "/v2/repository/models/{model_name}/load", tag = "kserve", operation_id = "kserve_load",
     params(("model_name" = String, Path, description = "The network", example = "example")),
@@ -111,9 +113,13 @@ pub async fn load(
         let expected = "networks as they are in its folder of models";
         return Err(FieldError::unsupported(format!("parameters.{key}"), expected, value).into());
     }
-    status(&app, &caller, &name, None).await?;
-    let loading = app.runtime.load(&name, LoadRequest::default()).await?;
-    loading.wait().await?;
+    statuses(&app, &caller, &name, None).await?;
+    let loads = app.runtime.load_versions(&name, LoadRequest::default());
+    let mut outcome = Ok(());
+    for loading in loads.await? {
+        outcome = outcome.and(loading.wait().await);
+    }
+    outcome?;
     Ok(StatusCode::OK)
 }
 
@@ -126,7 +132,7 @@ pub struct UnloadBody {
     parameters: Option<Map<String, Value>>,
 }
 
-/// Unloads a network once the requests in progress have ended.
+/// Unloads a network, all versions of it, once the requests in progress have ended.
 #[utoipa::path(
     post, path = "/v2/repository/models/{model_name}/unload", tag = "kserve", operation_id = "kserve_unload",
     params(("model_name" = String, Path, description = "The network", example = "example")),
@@ -142,7 +148,7 @@ pub async fn unload(
     let Path(name) = path?;
     let (_ticket, fields) = admit_optional(&app, request).await?;
     fields.object("parameters")?;
-    status(&app, &caller, &name, None).await?;
+    statuses(&app, &caller, &name, None).await?;
     residency::unload(&app, &caller, &name).await?;
     Ok(StatusCode::OK)
 }

@@ -7,7 +7,6 @@ use utoipa::ToSchema;
 use super::classify::classify;
 use super::datatype;
 use super::request::{OutputParameters, Parameters, RequestedOutput};
-use crate::network::VERSION;
 use crate::problem::{Kind, Problem};
 
 /// What a network gave.
@@ -19,7 +18,7 @@ pub struct InferResponse {
     model_name: String,
     /// Its version.
     #[schema(example = "1")]
-    model_version: &'static str,
+    model_version: String,
     /// The client's own name for the request.
     #[serde(skip_serializing_if = "Option::is_none")]
     id: Option<String>,
@@ -129,13 +128,13 @@ pub struct Written {
 ///
 /// # Errors
 /// A tensor is missing, which is a bug.
-pub fn write(
-    model_name: String,
+pub fn write<'a>(
+    (model_name, model_version): (String, String),
     id: Option<String>,
     wanted: &Wanted,
-    gives: &[ValueInfo],
-    tensors: &[HostTensor],
+    (gives, tensors): (&[ValueInfo], &[HostTensor]),
     has_rows: bool,
+    labels: impl Fn(&str) -> &'a [String],
 ) -> Result<Written, Problem> {
     let bug = |what: &str| Problem::new(Kind::Internal, format!("{what}; this is a bug"));
     let mut outputs = Vec::with_capacity(wanted.outputs.len());
@@ -151,7 +150,7 @@ pub fn write(
                 (datatype::name(tensor.dtype()), shape, numbers)
             }
             count => {
-                let (shape, texts) = classify(tensor, count, has_rows);
+                let (shape, texts) = classify(tensor, count, has_rows, labels(&info.name));
                 (datatype::BYTES, shape, Elements::Texts(texts))
             }
         };
@@ -179,7 +178,7 @@ pub fn write(
     }
     let response = InferResponse {
         model_name,
-        model_version: VERSION,
+        model_version,
         id,
         outputs,
     };
@@ -233,12 +232,12 @@ mod tests {
             HostTensor::from_i64(vec![1, 2], &[3, -4]).expect("a tensor"),
         ];
         let written = write(
-            "m".into(),
+            ("m".into(), "1".into()),
             Some("7".into()),
             &wanted,
-            &gives(),
-            &tensors,
+            (&gives(), &tensors),
             true,
+            |_| &[],
         );
         let Written { body, head } = written.map_err(|problem| problem.message)?;
         let (head, rest) = body.split_at(head.unwrap_or(body.len()));

@@ -12,7 +12,7 @@ use utoipa::ToSchema;
 
 use super::error::{ApiError, Errors};
 use crate::caller::Caller;
-use crate::network::{VERSION, status};
+use crate::network::statuses;
 use crate::state::App;
 use crate::waiting::permit;
 
@@ -20,11 +20,11 @@ use crate::waiting::permit;
 #[derive(Debug, Serialize, ToSchema)]
 #[schema(as = kserve::Statistics)]
 pub struct Statistics {
-    /// By network.
+    /// By network and version.
     model_stats: Vec<ModelStatistics>,
 }
 
-/// What was counted of a network. Requests count since the server began, runs since the network was loaded.
+/// What was counted of a version of a network. Requests count since the server began, runs since the network was loaded.
 #[derive(Debug, Serialize, ToSchema)]
 #[schema(as = kserve::ModelStatistics)]
 pub struct ModelStatistics {
@@ -33,7 +33,7 @@ pub struct ModelStatistics {
     name: String,
     /// Its version.
     #[schema(example = "1")]
-    version: &'static str,
+    version: String,
     /// When it was last used, as Unix time in milliseconds; left out before the first time.
     #[serde(skip_serializing_if = "Option::is_none")]
     last_inference: Option<u64>,
@@ -146,8 +146,8 @@ impl From<ModelStatus> for ModelStatistics {
             }
         });
         Self {
-            name: status.name,
-            version: VERSION,
+            name: status.model,
+            version: status.version.to_string(),
             last_inference: used.and_then(|at| u64::try_from(at.as_millis()).ok()),
             inference_count: inputs,
             execution_count: batches,
@@ -172,18 +172,18 @@ impl From<ModelStatus> for ModelStatistics {
     responses((status = 200, description = "What was counted", body = Statistics), Errors)
 )]
 pub async fn all(State(app): State<App>, caller: Caller) -> Result<Json<Statistics>, ApiError> {
-    let statuses = app.runtime.statuses().await?.into_iter();
+    let statuses = app.runtime.all_version_statuses().await?.into_iter();
     let networks = statuses.filter(|status| {
         status.kind == Some(ModelKind::Network)
             && status.state == ModelState::Loaded
-            && permit(&app, &caller, &status.name).is_ok()
+            && permit(&app, &caller, &status.model).is_ok()
     });
     Ok(Json(Statistics {
         model_stats: networks.map(ModelStatistics::from).collect(),
     }))
 }
 
-/// Tells what was counted of a network.
+/// Tells what was counted of a network, of each of its versions.
 #[utoipa::path(
     get, path = "/v2/models/{model_name}/stats", tag = "kserve", operation_id = "kserve_model_stats",
     params(("model_name" = String, Path, description = "The network", example = "example")),
@@ -223,8 +223,8 @@ async fn of_one(
     name: String,
     version: Option<String>,
 ) -> Result<Json<Statistics>, ApiError> {
-    let status = status(app, caller, &name, version.as_deref()).await?;
+    let statuses = statuses(app, caller, &name, version.as_deref()).await?;
     Ok(Json(Statistics {
-        model_stats: vec![status.into()],
+        model_stats: statuses.into_iter().map(ModelStatistics::from).collect(),
     }))
 }

@@ -59,7 +59,7 @@ pub async fn predict(
     operation_id = "torchserve_version_predict",
     params(
         ("model_name" = String, Path, description = "The network", example = "example"),
-        ("model_version" = String, Path, description = "Its version", example = "1"),
+        ("model_version" = String, Path, description = "Its version, such as `2` or `2.0`", example = "1.0"),
     ),
     request_body(content(
         (Value = "application/json", example = json!([[1, 2, 3], [3, 2, 1]])),
@@ -75,7 +75,8 @@ pub async fn version_predict(
     request: Request,
 ) -> Result<Json<Value>, ApiError> {
     let Path((name, version)) = path?;
-    let version = Some(version.as_str());
+    // TorchServe writes versions with a point.
+    let version = Some(version.strip_suffix(".0").unwrap_or(&version));
     Ok(answer(&app, &caller, &measure, &name, version, request).await?)
 }
 
