@@ -313,6 +313,54 @@ fn what_has_a_size_of_its_own_is_not_put_together() {
 }
 
 #[test]
+fn images_of_any_number_run_and_what_they_take_is_counted() {
+    const IMAGES: &[u8] = include_bytes!("../../graph/tests/fixtures/cnn.pt2");
+    const ANSWERS: &str = include_str!("../../graph/tests/fixtures/cnn.json");
+    let server = start(home(&[("cnn", IMAGES, "max_batch_size = 8")]));
+    let golden: Value = serde_json::from_str(ANSWERS).expect("JSON");
+    let case = &golden["cases"][0];
+    let (inputs, outputs) = (
+        numbers(&case["inputs"][0]["data"]),
+        numbers(&case["outputs"][0]["data"]),
+    );
+    let cycle = |values: &[f64], count: usize| -> Vec<f64> {
+        values.iter().copied().cycle().take(count).collect()
+    };
+    for images in [7, 1, 5, 8, 3, 20] {
+        let tensor = json!({
+            "name": "x", "shape": [images, 3, 18, 18], "datatype": "FP32",
+            "data": cycle(&inputs, images * 3 * 18 * 18)
+        });
+        let answer = server.ok("/v2/models/cnn/infer", &json!({"inputs": [tensor]}));
+        assert_eq!(answer["outputs"][0]["shape"], json!([images, 5]));
+        assert_close(
+            &answer["outputs"][0]["data"],
+            &json!(cycle(&outputs, images * 5)),
+        );
+    }
+    let stats = server.get("/v2/models/cnn/stats").json()["model_stats"][0].clone();
+    assert_eq!(stats["inference_count"], 44, "{stats}");
+    // The weights as they were read, and in the layout of a plan.
+    let managed = server.get("/models/managed").json();
+    let models = managed["downloaded_models"].as_array().expect("models");
+    let cnn = models
+        .iter()
+        .find(|model| model["name"] == "cnn")
+        .expect("it is there");
+    let parameters = cnn["parameters"].as_u64().expect("a number");
+    assert!(parameters > 100 && parameters < 100_000, "{cnn}");
+    let megabytes = cnn["memory_usage"]["allocated_mb"]
+        .as_f64()
+        .expect("a number");
+    assert!(
+        megabytes * f64::from(1 << 20) > 2.0 * 4.0 * parameters as f64,
+        "{cnn}"
+    );
+    let example = models.iter().find(|model| model["name"] == "example");
+    assert!(example.expect("it is there")["parameters"].as_u64() > Some(0));
+}
+
+#[test]
 fn networks_are_verified_and_deleted() {
     let server = start(home(&[
         ("mlp", PROGRAM, ""),

@@ -5,6 +5,8 @@ use std::sync::{Mutex, PoisonError};
 
 use hearth_hub::catalog::Entry;
 
+use crate::backends::network_parameters;
+
 /// What was read.
 #[derive(Debug, Default)]
 pub(crate) struct Heads(Mutex<HashMap<String, Head>>);
@@ -19,11 +21,14 @@ struct Head {
 
 impl Head {
     fn read(entry: &Entry) -> Self {
-        let checkpoint = entry.open().ok();
+        let parameters = match entry.is_network() {
+            true => network_parameters(entry),
+            false => entry.open().ok().map(|checkpoint| checkpoint.parameters()),
+        };
         Self {
             created: entry.created,
             bytes: entry.bytes,
-            parameters: checkpoint.map(|checkpoint| checkpoint.parameters()),
+            parameters,
         }
     }
 

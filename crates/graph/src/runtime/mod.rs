@@ -4,6 +4,7 @@
 //! is found, preferred, since it is faster. Both take the same models and give the same answers.
 
 mod check;
+mod count;
 mod elements;
 pub mod find;
 mod json;
@@ -15,6 +16,7 @@ mod tract;
 use std::fmt;
 use std::sync::Arc;
 
+pub use count::count_parameters;
 pub use elements::{Elements, FlatJson};
 pub use json::{SampleFormat, Samples};
 pub use onnx_runtime::OnnxRuntime;
@@ -42,6 +44,39 @@ pub trait Network: Send + Sync {
 
     /// The engine that runs it.
     fn engine(&self) -> Engine;
+
+    /// How many plans it keeps at most, where each number of inputs, the first dimension of its tensors, has a plan of its own
+    /// that takes time to make; `None` where it runs any number alike.
+    fn plans_kept(&self) -> Option<usize> {
+        None
+    }
+
+    /// Makes the plan for tensors of these shapes, one for each input, so that the first run on such need not.
+    ///
+    /// # Errors
+    /// What the engine says.
+    fn plan(&self, shapes: &[Vec<usize>]) -> Result<()> {
+        let _ = shapes;
+        Ok(())
+    }
+
+    /// Bytes of the weights as the engine has them, in each layout that it makes of them, once there are so many plans; `None`
+    /// where it does not tell.
+    fn weight_bytes(&self, plans: usize) -> Option<u64> {
+        let _ = plans;
+        None
+    }
+}
+
+/// Most bytes that an engine will take for the weights of a network whose file has so many, with plans for `numbers` numbers of
+/// inputs.
+pub fn predicted_bytes(engine: Engine, file: u64, numbers: usize) -> u64 {
+    let copies = match engine {
+        // As they were read, and in the layout of each plan.
+        Engine::Tract => 1 + tract::plans_kept(file).min(numbers.max(1)) as u64,
+        Engine::OnnxRuntime => 1,
+    };
+    file.saturating_mul(copies)
 }
 
 /// An engine.

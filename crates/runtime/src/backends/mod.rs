@@ -19,6 +19,7 @@ use crate::preparation::Preparation;
 use crate::{Error, machine};
 
 pub use network::network_model;
+pub(crate) use network::parameters as network_parameters;
 
 /// What the backends of the text engine share.
 #[derive(Clone)]

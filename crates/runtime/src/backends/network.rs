@@ -1,10 +1,16 @@
 //! Exported networks.
 
+use std::fs::File;
+use std::io::BufReader;
 use std::sync::{Arc, OnceLock};
 
+use hearth_formats::pt2::Pt2Archive;
+use hearth_formats::torch::ScalarType;
 use hearth_formats::torchscript::DeclaredInput;
 use hearth_graph::lower::lower;
-use hearth_graph::runtime::{Engine as GraphEngine, Engines, find, summarize};
+use hearth_graph::runtime::{
+    Engine as GraphEngine, Engines, count_parameters, find, predicted_bytes, summarize,
+};
 use hearth_graph::script;
 use hearth_hub::catalog::{Fault, NetworkConfig, NetworkEngine, NetworkFile, Sound};
 use hearth_hub::{Entry, Kind};
@@ -13,6 +19,7 @@ use hearth_llm::{LoadObserver, ModelInfo};
 
 use super::{Shared, failed};
 use crate::engine::{Backend, Engine, Job, ModelKind, Need, Weights};
+use crate::network::numbers;
 use crate::preparation::Preparation;
 use crate::{Error, NetworkService};
 
@@ -44,6 +51,23 @@ impl NetworkBackend {
             engines
         })
     }
+
+    /// The engine that a network runs on.
+    fn engine(&self, config: &NetworkConfig) -> GraphEngine {
+        match config.engine {
+            None => self.engines().preferred(),
+            Some(NetworkEngine::Tract) => GraphEngine::Tract,
+            Some(NetworkEngine::OnnxRuntime) => GraphEngine::OnnxRuntime,
+        }
+    }
+}
+
+/// How the network is run.
+fn config(job: &Job) -> Result<NetworkConfig, Error> {
+    let config = job.entry.network_config();
+    config.map_err(|problem| Error::Internal {
+        message: format!("model '{}' could not be loaded: {problem}", job.entry.name),
+    })
 }
 
 impl Backend for NetworkBackend {
@@ -65,12 +89,16 @@ impl Backend for NetworkBackend {
                 message: format!("model '{}' could not be loaded: {problem}", job.entry.name),
             });
         }
-        // The model as a whole, from which instances are made, and in each the engine's copy of the weights.
+        let config = config(job)?;
+        let file = job.entry.bytes;
+        let numbers = numbers(config.max_batch_size, usize::MAX).len();
+        // The model as a whole, from which instances are made, and in each the engine's copies of the weights. How many of those
+        // there are is known when it is loaded, and counted then.
         Ok(Need {
-            read: job.entry.bytes,
-            weights: job.entry.bytes,
+            read: file,
+            weights: file,
             cache: 0,
-            scratch: job.entry.bytes,
+            scratch: predicted_bytes(self.engine(&config), file, numbers),
         })
     }
 
@@ -80,12 +108,7 @@ impl Backend for NetworkBackend {
         need: Need,
         observer: &dyn LoadObserver,
     ) -> Result<Box<dyn Weights>, Error> {
-        let config = job
-            .entry
-            .network_config()
-            .map_err(|problem| Error::Internal {
-                message: format!("model '{}' could not be loaded: {problem}", job.entry.name),
-            })?;
+        let config = config(job)?;
         let file = job
             .entry
             .open_network()
@@ -94,12 +117,7 @@ impl Backend for NetworkBackend {
         if !observer.loaded(need.read) {
             return Err(Error::Cancelled);
         }
-        let engines = self.engines().clone();
-        let engine = match config.engine {
-            None => engines.preferred(),
-            Some(NetworkEngine::Tract) => GraphEngine::Tract,
-            Some(NetworkEngine::OnnxRuntime) => GraphEngine::OnnxRuntime,
-        };
+        let (engines, engine) = (self.engines().clone(), self.engine(&config));
         Ok(Box::new(NetworkWeights {
             job: job.clone(),
             model,
@@ -144,6 +162,36 @@ pub fn network_model(file: NetworkFile, declared: &[DeclaredInput]) -> hearth_gr
     }
 }
 
+/// The number of a network's weights, as the heads of its tensors tell; `None` where they do not.
+pub(crate) fn parameters(entry: &Entry) -> Option<u64> {
+    if let Some(file) = entry.place.as_ref().map(|place| &place.file)
+        && file.extension().is_some_and(|ending| ending == "onnx")
+    {
+        let file = File::open(file).ok()?;
+        return count_parameters(&mut BufReader::new(file)).ok();
+    }
+    match entry.open_network().ok()? {
+        NetworkFile::Pt2(archive) => Some(program_parameters(&archive)),
+        file => {
+            let config = entry.network_config().ok()?;
+            let model = network_model(file, &config.inputs).ok()?;
+            Some(summarize(&model).ok()?.parameters)
+        }
+    }
+}
+
+/// Elements of a program's parameters, buffers and constants; 64-bit integers are counters and indices, and not counted.
+fn program_parameters(archive: &Pt2Archive) -> u64 {
+    let specs = archive.program().graph_module.signature.input_specs.iter();
+    let tensors = specs.filter_map(|spec| archive.tensor(spec).ok().flatten());
+    let weights = tensors.filter(|tensor| tensor.dtype() != ScalarType::Long);
+    let elements = weights.map(|tensor| {
+        let sizes = tensor.sizes().iter().map(|&size| size as u64);
+        sizes.fold(1, u64::saturating_mul)
+    });
+    elements.fold(0, u64::saturating_add)
+}
+
 struct NetworkWeights {
     job: Job,
     model: Bytes,
@@ -166,7 +214,7 @@ impl Weights for NetworkWeights {
         let network = self.engines.load(&self.model, self.engine);
         Ok(Arc::new(NetworkService::start(
             (self.job.entry.name.clone(), self.job.entry.version()),
-            network.map_err(|error| refused(&self.job, error))?,
+            network.map_err(|error| refused(&self.job, error))?.into(),
             &self.config,
             self.model.len() as u64,
             self.preparation.clone(),

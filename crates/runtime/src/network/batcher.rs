@@ -13,6 +13,7 @@ use hearth_graph::runtime::{HostTensor, Network, join, split};
 use hearth_llm::engine::Shutdown;
 use tokio::sync::oneshot;
 
+use super::planned::{Planned, shapes};
 use crate::Error;
 use crate::figures::NetworkFigures;
 
@@ -57,22 +58,27 @@ pub(super) struct Ran {
 
 type Answer = Result<Ran, Error>;
 
+/// How many rows each run of a batch had, and how long it took.
+type Runs = Vec<(usize, Duration)>;
+
 struct Waiting {
     piece: Piece,
     since: Instant,
     tell: oneshot::Sender<Answer>,
 }
 
-/// A network with the thread that runs it.
+/// A network with the thread that runs it, and the one that plans it.
 pub(super) struct Batcher {
     queue: Arc<Queue>,
-    thread: Mutex<Option<JoinHandle<()>>>,
+    threads: Mutex<Vec<JoinHandle<()>>>,
 }
 
 struct Queue {
     state: Mutex<State>,
     changed: Condvar,
     figures: Mutex<NetworkFigures>,
+    /// The numbers of inputs that there are plans for, where each has one of its own.
+    planned: Option<Planned>,
 }
 
 #[derive(Default)]
@@ -87,16 +93,27 @@ struct State {
 }
 
 impl Batcher {
-    /// Starts the thread.
+    /// Starts the threads. `numbers` are those of inputs that are planned for, the first of which is; none where all are run
+    /// alike.
     ///
     /// # Errors
     /// The system has no thread.
-    pub fn start(network: Box<dyn Network>, batching: Batching) -> std::io::Result<Batcher> {
+    pub fn start(
+        network: Arc<dyn Network>,
+        batching: Batching,
+        numbers: Vec<usize>,
+    ) -> std::io::Result<Batcher> {
         let queue = Arc::new(Queue {
             state: Mutex::default(),
             changed: Condvar::new(),
             figures: Mutex::default(),
+            planned: (!numbers.is_empty()).then(Planned::new),
         });
+        let planner = Planner {
+            network: Arc::clone(&network),
+            numbers: numbers.into_iter().skip(1).collect(),
+            queue: Arc::clone(&queue),
+        };
         let worker = Worker {
             network,
             batching,
@@ -105,10 +122,17 @@ impl Batcher {
         let thread = std::thread::Builder::new()
             .name("network".to_owned())
             .spawn(move || worker.run())?;
-        Ok(Batcher {
+        let batcher = Batcher {
             queue,
-            thread: Mutex::new(Some(thread)),
-        })
+            threads: Mutex::new(vec![thread]),
+        };
+        if !planner.numbers.is_empty() {
+            let thread = std::thread::Builder::new()
+                .name("network-plans".to_owned())
+                .spawn(move || planner.run())?;
+            batcher.threads().push(thread);
+        }
+        Ok(batcher)
     }
 
     /// Queues the pieces of a request; an answer comes for each, in any order. A dropped receiver takes its piece back,
@@ -159,15 +183,14 @@ impl Batcher {
         }
         drop(state);
         self.queue.changed.notify_one();
-        let thread = self
-            .thread
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .take();
-        if let Some(thread) = thread {
+        for thread in std::mem::take(&mut *self.threads()) {
             // A panic was told to those who waited.
             let _ = thread.join();
         }
+    }
+
+    fn threads(&self) -> MutexGuard<'_, Vec<JoinHandle<()>>> {
+        self.threads.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -304,8 +327,36 @@ impl State {
     }
 }
 
+/// Makes plans while requests are run by those that there are.
+struct Planner {
+    network: Arc<dyn Network>,
+    /// The numbers of inputs that are still to be planned for.
+    numbers: Vec<usize>,
+    queue: Arc<Queue>,
+}
+
+impl Planner {
+    fn run(self) {
+        for number in self.numbers {
+            if self.queue.lock().ending {
+                return;
+            }
+            let Some(shapes) = shapes(self.network.inputs(), number) else {
+                return;
+            };
+            match (self.network.plan(&shapes), &self.queue.planned) {
+                (Ok(()), Some(planned)) => planned.add(number),
+                (Ok(()), None) => {}
+                (Err(error), _) => {
+                    tracing::info!(number, %error, "there is no plan for so many inputs");
+                }
+            }
+        }
+    }
+}
+
 struct Worker {
-    network: Box<dyn Network>,
+    network: Arc<dyn Network>,
     batching: Batching,
     queue: Arc<Queue>,
 }
@@ -410,7 +461,7 @@ impl Worker {
             }
         };
         let prepared = Instant::now();
-        let outputs = self.network.run(tensors).map_err(failed)?;
+        let (outputs, runs) = self.run_rows(tensors, rows.iter().sum())?;
         let ran = Instant::now();
         let each = match pieces {
             [piece] if piece.alone || !self.batching.is_batched => vec![outputs],
@@ -425,9 +476,59 @@ impl Worker {
                 each
             }
         };
-        let times = [prepared - began, ran - prepared, ran.elapsed()];
-        self.queue.figures().ran(rows.iter().sum(), times);
+        let mut around = [prepared - began, ran.elapsed()];
+        let mut figures = self.queue.figures();
+        for (rows, time) in runs {
+            let [join, split] = std::mem::take(&mut around);
+            figures.ran(rows, [join, time, split]);
+        }
+        drop(figures);
         Ok(each)
+    }
+
+    /// Runs the network on so many rows, in as many runs as there are plans for; tells how many rows each run had, and how long
+    /// it took.
+    fn run_rows(
+        &self,
+        tensors: &[HostTensor],
+        rows: usize,
+    ) -> Result<(Vec<HostTensor>, Runs), Error> {
+        let run = |tensors: &[HostTensor]| -> Result<(Vec<HostTensor>, Duration), Error> {
+            let began = Instant::now();
+            let outputs = self.network.run(tensors).map_err(failed)?;
+            Ok((outputs, began.elapsed()))
+        };
+        let whole = |planned: &Planned| planned.next(rows) == rows;
+        let Some(planned) = self
+            .queue
+            .planned
+            .as_ref()
+            .filter(|planned| !whole(planned))
+        else {
+            let (outputs, time) = run(tensors)?;
+            return Ok((outputs, vec![(rows, time)]));
+        };
+        let odd = || Error::Internal {
+            message: "the network's tensors do not count inputs in their first dimension"
+                .to_owned(),
+        };
+        let (mut parts, mut runs) = (Vec::new(), Runs::new());
+        let mut start = 0;
+        while start < rows {
+            let end = start + planned.next(rows - start);
+            let slices = tensors.iter().map(|tensor| tensor.slice_rows(start..end));
+            let slices: Option<Vec<HostTensor>> = slices.collect();
+            let (outputs, time) = run(&slices.ok_or_else(odd)?)?;
+            parts.push(outputs);
+            runs.push((end - start, time));
+            start = end;
+        }
+        let outputs = (0..self.network.outputs().len()).map(|output| {
+            let parts = parts.iter().map(|part: &Vec<HostTensor>| part.get(output));
+            join(&parts.collect::<Option<Vec<_>>>()?)
+        });
+        let outputs: Option<Vec<HostTensor>> = outputs.collect();
+        Ok((outputs.ok_or_else(odd)?, runs))
     }
 }
 
@@ -516,7 +617,7 @@ mod tests {
                 preferred,
             };
             Bench {
-                batcher: Batcher::start(Box::new(network), batching).unwrap(),
+                batcher: Batcher::start(Arc::new(network), batching, Vec::new()).unwrap(),
                 began: begins,
                 go,
             }
@@ -554,6 +655,90 @@ mod tests {
     fn numbers(answer: oneshot::Receiver<Answer>) -> (Vec<f64>, usize, bool) {
         let ran = answer.blocking_recv().expect("an answer").expect("it ran");
         (ran.outputs[0].to_f64(), ran.batch, ran.shared)
+    }
+
+    /// Gives what it takes; plans are made when the test says so.
+    struct Planning {
+        info: Vec<ValueInfo>,
+        seen: Mutex<Vec<usize>>,
+        go: Mutex<Receiver<()>>,
+    }
+
+    impl Network for Planning {
+        fn inputs(&self) -> &[ValueInfo] {
+            &self.info
+        }
+
+        fn outputs(&self) -> &[ValueInfo] {
+            &self.info
+        }
+
+        fn run(&self, inputs: &[HostTensor]) -> hearth_graph::Result<Vec<HostTensor>> {
+            self.seen.lock().unwrap().push(inputs[0].shape()[0]);
+            Ok(inputs.to_vec())
+        }
+
+        fn engine(&self) -> Engine {
+            Engine::Tract
+        }
+
+        fn plan(&self, shapes: &[Vec<usize>]) -> hearth_graph::Result<()> {
+            assert_eq!(shapes[0][1..], [1]);
+            // A test that is over plans no more.
+            let _ = self.go.lock().unwrap().recv();
+            Ok(())
+        }
+    }
+
+    #[test]
+    fn what_is_not_planned_yet_runs_by_what_is() {
+        let (go, may_go) = channel();
+        let network = Arc::new(Planning {
+            info: vec![ValueInfo {
+                name: "x".into(),
+                dtype: DataType::Float,
+                dims: vec![Dim::Symbol("n".into()), Dim::Fixed(1)],
+            }],
+            seen: Mutex::default(),
+            go: Mutex::new(may_go),
+        });
+        let batching = Batching {
+            is_batched: true,
+            most: 8,
+            delay: Duration::ZERO,
+            preferred: Vec::new(),
+        };
+        let numbers = vec![1, 2, 4];
+        let batcher = Batcher::start(network.clone(), batching, numbers).unwrap();
+        let ask = |count: usize| {
+            let values: Vec<f32> = (0..count).map(|x| x as f32).collect();
+            let answers = batcher.submit(vec![rows(1, count, &values)]).unwrap();
+            let answer = answers.into_iter().next().unwrap();
+            let ran = answer.blocking_recv().unwrap().unwrap();
+            assert_eq!(
+                (ran.batch, ran.outputs[0].shape()),
+                (count, &[count, 1][..])
+            );
+            let expected: Vec<f64> = values.iter().map(|x| f64::from(*x)).collect();
+            assert_eq!(ran.outputs[0].to_f64(), expected);
+            std::mem::take(&mut *network.seen.lock().unwrap())
+        };
+        assert_eq!(ask(3), [1, 1, 1]);
+        let planned = |number: usize| {
+            let planned = batcher.queue.planned.as_ref().unwrap();
+            while planned.next(number) != number {
+                std::thread::yield_now();
+            }
+        };
+        go.send(()).unwrap();
+        planned(2);
+        assert_eq!(ask(7), [2, 2, 2, 1]);
+        go.send(()).unwrap();
+        planned(4);
+        assert_eq!(ask(7), [4, 2, 1]);
+        assert_eq!(batcher.figures().sizes[&1].count, 5);
+        drop(go);
+        batcher.shutdown(Shutdown::Drain);
     }
 
     #[test]

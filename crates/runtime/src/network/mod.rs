@@ -2,6 +2,7 @@
 
 mod batcher;
 mod declared;
+mod planned;
 mod warm_up;
 
 use std::collections::BTreeMap;
@@ -25,6 +26,7 @@ use crate::figures::Figures;
 use crate::preparation::Preparation;
 use batcher::{Batcher, Batching, Piece, Ran};
 use declared::Declared;
+pub(crate) use planned::numbers;
 
 /// Numbers for requests, so that a batch knows whether it is of several.
 static REQUESTS: AtomicU64 = AtomicU64::new(0);
@@ -97,7 +99,7 @@ pub struct NetworkService {
     format: SampleFormat,
     batching: Batching,
     batcher: Batcher,
-    /// Bytes that the engine's copy of the weights is expected to take.
+    /// Bytes of the engine's copies of the weights, once it has all its plans.
     memory_bytes: u64,
     preparation: Preparation,
 }
@@ -106,9 +108,9 @@ impl NetworkService {
     /// Starts a network that an engine has prepared, after a first run.
     pub(crate) fn start(
         (name, version): (String, u64),
-        network: Box<dyn Network>,
+        network: Arc<dyn Network>,
         config: &NetworkConfig,
-        memory_bytes: u64,
+        file_bytes: u64,
         preparation: Preparation,
     ) -> Result<Self, Error> {
         if let Err(problem) = warm_up::warm_up(&*network) {
@@ -135,18 +137,20 @@ impl NetworkService {
             delay: config.max_delay,
             preferred: config.preferred_batch_sizes.clone(),
         };
+        let plans = network.plans_kept().filter(|_| is_batched);
+        let numbers = plans.map_or_else(Vec::new, |plans| numbers(batching.most, plans));
         let cannot_start = |error: std::io::Error| Error::Internal {
             message: format!("network '{name}' cannot be started: {error}"),
         };
         Ok(Self {
             engine: network.engine(),
+            memory_bytes: network.weight_bytes(numbers.len()).unwrap_or(file_bytes),
             outputs: network.outputs().to_vec(),
             format: SampleFormat::new(&inputs, is_batched),
             inputs,
             labels,
-            batcher: Batcher::start(network, batching.clone()).map_err(cannot_start)?,
+            batcher: Batcher::start(network, batching.clone(), numbers).map_err(cannot_start)?,
             batching,
-            memory_bytes,
             preparation,
             version,
             name,

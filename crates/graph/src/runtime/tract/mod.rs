@@ -18,6 +18,7 @@ use super::check::Signature;
 use super::{Engine, HostTensor, Network, check_inputs, join};
 use crate::onnx::{DataType, ValueInfo};
 use crate::{Error, Result};
+pub(super) use plans::plans_kept;
 use plans::{Facts, Plans};
 
 /// The threads that networks run on, started when the first needs them.
@@ -222,6 +223,19 @@ impl Network for TractNetwork {
 
     fn engine(&self) -> Engine {
         Engine::Tract
+    }
+
+    fn plans_kept(&self) -> Option<usize> {
+        self.plans.kept_by_count()
+    }
+
+    fn plan(&self, shapes: &[Vec<usize>]) -> Result<()> {
+        let executor = self.workers.executor.clone();
+        multithread_tract_scope(executor, || self.plans.make_for(shapes))
+    }
+
+    fn weight_bytes(&self, plans: usize) -> Option<u64> {
+        Some(self.plans.weight_bytes(plans))
     }
 }
 

@@ -29,7 +29,7 @@ use crate::runtime::is_batched;
 const KEPT: (usize, usize) = (2, 8);
 
 /// The memory that plans may have for the weights, which each has in a layout of its own.
-const KEPT_BYTES: usize = 512 << 20;
+const KEPT_BYTES: u64 = 512 << 20;
 
 /// Most elements of an input that becomes part of a plan.
 const SMALL: usize = 64;
@@ -70,10 +70,31 @@ pub(super) struct Plans {
     general: Option<Plan>,
     /// The least [`Known`] that was not seen to fail where more did not.
     known: AtomicU8,
+    /// Bytes of the weights as they were read.
+    weight_bytes: u64,
     /// How many plans are kept.
     kept: usize,
     /// By what they are for, the last used last.
     special: Mutex<VecDeque<(Key, Plan)>>,
+    /// Held while one is made: others of the same shape wait for it, and memory holds one that is in the making.
+    making: Mutex<()>,
+}
+
+/// How many plans are kept of a network whose weights take so many bytes.
+pub(in crate::runtime) fn plans_kept(weight_bytes: u64) -> usize {
+    let most = KEPT_BYTES / weight_bytes.max(1);
+    usize::try_from(most)
+        .unwrap_or(KEPT.1)
+        .clamp(KEPT.0, KEPT.1)
+}
+
+/// Bytes of the constants of a planned network.
+fn constant_bytes(plan: &Plan) -> u64 {
+    let nodes = plan.model().nodes().iter();
+    let constants = nodes.filter(|node| node.op_is::<Const>());
+    let facts = constants.flat_map(|node| &node.outputs);
+    let sizes = facts.map(|output| output.fact.mem_size().as_i64().unwrap_or(0));
+    sizes.map(i64::unsigned_abs).sum()
 }
 
 impl Plans {
@@ -95,8 +116,10 @@ impl Plans {
             is_apart: false,
             general: None,
             known: AtomicU8::new(Known::Nothing as u8),
-            kept: (KEPT_BYTES / facts.weight_bytes.max(1)).clamp(KEPT.0, KEPT.1),
+            weight_bytes: facts.weight_bytes as u64,
+            kept: plans_kept(facts.weight_bytes as u64),
             special: Mutex::default(),
+            making: Mutex::default(),
         };
         let typed = guarded(|| plans.model.clone().into_typed()?.into_decluttered());
         if facts.has_convolutions
@@ -173,7 +196,7 @@ impl Plans {
     /// # Errors
     /// What tract says of it, by the plan for these very shapes.
     pub(super) fn run(&self, inputs: TVec<TValue>) -> Result<TVec<TValue>> {
-        let known = self.known.load(Ordering::Relaxed);
+        let known = self.seen();
         if known <= Known::Nothing as u8
             && let Some(plan) = &self.general
             && let Ok(outputs) = guarded(|| plan.run(inputs.clone()))
@@ -221,59 +244,114 @@ impl Plans {
         guarded(|| plan.run(inputs))
     }
 
+    /// A plan that is kept, from now on the last used.
+    fn kept_plan(&self, key: &Key) -> Option<Plan> {
+        let mut kept = self.special.lock().unwrap_or_else(PoisonError::into_inner);
+        let at = kept.iter().position(|(known, _)| known == key)?;
+        let found = kept.remove(at)?;
+        let plan = Arc::clone(&found.1);
+        kept.push_back(found);
+        Some(plan)
+    }
+
+    /// How many plans are kept, where it is the number of inputs alone that they are made for.
+    pub(super) fn kept_by_count(&self) -> Option<usize> {
+        let is_by_shape = self.general.is_none() || self.seen() == Known::Shapes as u8;
+        let is_by_value = self.seen() == Known::Values as u8;
+        let is_by_count = is_by_shape && !is_by_value && !self.is_apart;
+        (is_by_count && is_only_count_open(&self.inputs)).then_some(self.kept)
+    }
+
+    /// Makes the plan for inputs of these shapes.
+    ///
+    /// # Errors
+    /// What tract says.
+    pub(super) fn make_for(&self, shapes: &[Vec<usize>]) -> Result<()> {
+        let key = Key {
+            shapes: shapes.to_vec(),
+            values: vec![None; shapes.len()],
+        };
+        self.special(key).map(drop)
+    }
+
+    /// Bytes of the weights as they were read, and in the layouts of the plans, once there are so many of those.
+    pub(super) fn weight_bytes(&self, plans: usize) -> u64 {
+        // What lies within operators and graphs within them is not among the constants, but there.
+        let bytes = |plan| constant_bytes(plan).max(self.weight_bytes);
+        let general = self.general.as_ref().map(bytes);
+        let special = {
+            let kept = self.special.lock().unwrap_or_else(PoisonError::into_inner);
+            kept.iter().map(|(_, plan)| bytes(plan)).max()
+        };
+        let each = special.or(general).unwrap_or(self.weight_bytes);
+        let special = match &self.general {
+            _ if self.is_apart => 1,
+            Some(_) if self.seen() == Known::Nothing as u8 => 0,
+            _ => plans.clamp(1, self.kept) as u64,
+        };
+        let plans = each.saturating_mul(special);
+        self.weight_bytes
+            .saturating_add(general.unwrap_or(0))
+            .saturating_add(plans)
+    }
+
+    fn seen(&self) -> u8 {
+        self.known.load(Ordering::Relaxed)
+    }
+
     /// The plan for inputs of these shapes and values.
     fn special(&self, key: Key) -> Result<Plan> {
         let dtypes = self.inputs.iter().map(|input| datum_type(input.dtype));
         let dtypes = dtypes.collect::<Result<Vec<_>>>()?;
-        // Held while it is made: others of the same shape wait for it, and memory holds one that is in the making.
+        if let Some(plan) = self.kept_plan(&key) {
+            return Ok(plan);
+        }
+        let _making = self.making.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(plan) = self.kept_plan(&key) {
+            return Ok(plan);
+        }
+        let plan = guarded(|| {
+            let mut model = self.model.clone();
+            let mut sizes = HashMap::new();
+            for (input, shape) in self.inputs.iter().zip(&key.shapes) {
+                for (dim, &size) in input.dims.iter().zip(shape) {
+                    if let Dim::Symbol(name) = dim
+                        && let Some(symbol) = model.symbols.get(name)
+                    {
+                        sizes.insert(symbol, TDim::from(size as i64));
+                    }
+                }
+            }
+            model.set_symbols(&sizes)?;
+            let outlets = model.input_outlets()?.to_vec();
+            let mut given = Vec::new();
+            let each = dtypes.iter().zip(&key.shapes).zip(&key.values);
+            for (&outlet, ((dtype, shape), value)) in outlets.iter().zip(each) {
+                match value {
+                    Some(value) => {
+                        let fact = InferenceFact::try_from(value)?;
+                        model.set_outlet_fact(outlet, fact)?;
+                        model.node_mut(outlet.node).op = Box::new(Const::new(value.clone())?);
+                    }
+                    None => {
+                        let shape = shape.iter().copied();
+                        let fact = InferenceFact::dt_shape(*dtype, shape);
+                        model.set_outlet_fact(outlet, fact)?;
+                        given.push(outlet);
+                    }
+                }
+            }
+            model.set_input_outlets(&given)?;
+            Ok(model)
+        })
+        .and_then(|model| {
+            let typed = guarded(|| model.clone().into_typed()?.into_decluttered());
+            // A rule that fails on the network is no reason not to run it without the rules.
+            typed
+                .and_then(|typed| self.planned(&typed))
+                .or_else(|error| guarded(|| model.into_typed()?.into_runnable()).map_err(|_| error))
+        })?;
         let mut kept = self.special.lock().unwrap_or_else(PoisonError::into_inner);
-        let found = kept.iter().position(|(known, _)| *known == key);
-        let plan = match found.and_then(|at| kept.remove(at)) {
-            Some((_, plan)) => plan,
-            None => guarded(|| {
-                let mut model = self.model.clone();
-                let mut sizes = HashMap::new();
-                for (input, shape) in self.inputs.iter().zip(&key.shapes) {
-                    for (dim, &size) in input.dims.iter().zip(shape) {
-                        if let Dim::Symbol(name) = dim
-                            && let Some(symbol) = model.symbols.get(name)
-                        {
-                            sizes.insert(symbol, TDim::from(size as i64));
-                        }
-                    }
-                }
-                model.set_symbols(&sizes)?;
-                let outlets = model.input_outlets()?.to_vec();
-                let mut given = Vec::new();
-                let each = dtypes.iter().zip(&key.shapes).zip(&key.values);
-                for (&outlet, ((dtype, shape), value)) in outlets.iter().zip(each) {
-                    match value {
-                        Some(value) => {
-                            let fact = InferenceFact::try_from(value)?;
-                            model.set_outlet_fact(outlet, fact)?;
-                            model.node_mut(outlet.node).op = Box::new(Const::new(value.clone())?);
-                        }
-                        None => {
-                            let shape = shape.iter().copied();
-                            let fact = InferenceFact::dt_shape(*dtype, shape);
-                            model.set_outlet_fact(outlet, fact)?;
-                            given.push(outlet);
-                        }
-                    }
-                }
-                model.set_input_outlets(&given)?;
-                Ok(model)
-            })
-            .and_then(|model| {
-                let typed = guarded(|| model.clone().into_typed()?.into_decluttered());
-                // A rule that fails on the network is no reason not to run it without the rules.
-                typed
-                    .and_then(|typed| self.planned(&typed))
-                    .or_else(|error| {
-                        guarded(|| model.into_typed()?.into_runnable()).map_err(|_| error)
-                    })
-            })?,
-        };
         if kept.len() >= self.kept {
             kept.pop_front();
         }
