@@ -9,8 +9,9 @@ use serde_json::Value as Json;
 use tokenizers::{AddedToken, Tokenizer};
 
 use super::decode::Decoding;
+use super::frame::Frame;
 use super::vocabulary::Vocabulary;
-use super::{NAMED, Parts, TokenizerError, encode_with, guard};
+use super::{Frames, NAMED, Parts, TokenizerError, encode_with, guard};
 
 pub(super) fn read(folder: &Path) -> Result<Parts, TokenizerError> {
     let mut files = TokenizerFiles::open(folder)?;
@@ -21,6 +22,9 @@ pub(super) fn read(folder: &Path) -> Result<Parts, TokenizerError> {
     check_steps(&label, files.json())?;
     check_post_processor(&label, &files.json()["post_processor"])?;
     let decoding = Decoding::from_json(&label, &files.json()["decoder"])?;
+    let pad = files.named("pad_token");
+    let pad = pad.or_else(|| u32::try_from(files.json()["padding"]["pad_id"].as_u64()?).ok());
+    let max_length = files.config()["model_max_length"].as_u64();
 
     let mut json = files.take_json();
     if let Json::Object(fields) = &mut json {
@@ -84,6 +88,15 @@ pub(super) fn read(folder: &Path) -> Result<Parts, TokenizerError> {
     let vocabulary = vocabulary(&tokenizer, &decoding);
     let (prefix, suffix) =
         affixes(&tokenizer).map_err(|m| Error::field(&label, "post_processor", m))?;
+    let frames = Frames {
+        single: Frame::find(&tokenizer, false),
+        pair: Frame::find(&tokenizer, true),
+        pad,
+        // Files that know no length have a huge number.
+        max_length: max_length
+            .and_then(|length| usize::try_from(length).ok())
+            .filter(|length| (1..1 << 24).contains(length)),
+    };
     Ok(Parts {
         label,
         tokenizer,
@@ -97,6 +110,7 @@ pub(super) fn read(folder: &Path) -> Result<Parts, TokenizerError> {
             .into_iter()
             .filter_map(|name| Some((name, files.named_text(name)?.to_owned())))
             .collect(),
+        frames,
     })
 }
 

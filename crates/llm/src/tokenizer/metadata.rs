@@ -11,7 +11,7 @@ use tokenizers::{AddedToken, Tokenizer};
 
 use super::decode::Decoding;
 use super::vocabulary::Vocabulary;
-use super::{NAMED, Parts, TokenizerError, guard};
+use super::{Frames, NAMED, Parts, TokenizerError, guard};
 
 mod byte_level;
 mod sentencepiece;
@@ -110,6 +110,7 @@ pub(super) fn read(metadata: &Metadata) -> std::result::Result<Parts, TokenizerE
         tokenizer,
         vocabulary,
         decoding,
+        frames: Frames::default(),
     })
 }
 

@@ -12,6 +12,7 @@ mod added;
 mod decode;
 mod error;
 mod folder;
+mod frame;
 mod guard;
 mod metadata;
 mod special;
@@ -28,11 +29,13 @@ use tokenizers::{AddedVocabulary, Model, OffsetReferential, OffsetType, PreToken
 use crate::template::RenderedPrompt;
 
 pub use error::TokenizerError;
+pub use frame::Framed;
 pub(crate) use special::SpecialTokens;
 pub use stream::TextStream;
 
 use added::Placeholders;
 use decode::Decoding;
+use frame::Frame;
 use vocabulary::Vocabulary;
 
 /// What the texts of special tokens are in a text that is encoded.
@@ -64,6 +67,16 @@ struct Inner {
     bos: Option<u32>,
     eos: Vec<u32>,
     named: Vec<(&'static str, String)>,
+    frames: Frames,
+}
+
+/// What a tokenizer for networks that classify texts has besides.
+#[derive(Debug, Default)]
+struct Frames {
+    single: Option<Frame>,
+    pair: Option<Frame>,
+    pad: Option<u32>,
+    max_length: Option<usize>,
 }
 
 /// What a source of tokenizers comes to.
@@ -78,6 +91,7 @@ struct Parts {
     eos: Vec<u32>,
     /// The texts of `bos_token` and so on, for chat templates.
     named: Vec<(&'static str, String)>,
+    frames: Frames,
 }
 
 /// The names that special tokens have in `tokenizer_config.json`.
@@ -142,6 +156,7 @@ impl Tokenizer {
                 bos: parts.bos,
                 eos: parts.eos,
                 named: parts.named,
+                frames: parts.frames,
             }),
         })
     }
@@ -176,6 +191,49 @@ impl Tokenizer {
             return tokens;
         }
         [prefix, &tokens[..], suffix].concat()
+    }
+
+    /// The tokens of a text, or of two that are judged together, with what the tokenizer's files put around and between them.
+    /// Special tokens are parsed. Where `longest` is given, texts give way until all of it is no longer, at their ends, the
+    /// longer text first.
+    ///
+    /// # Errors
+    /// As [`Tokenizer::encode`]; besides, a tokenizer that makes nothing of pairs, or one from a GGUF file.
+    pub fn encode_framed(
+        &self,
+        first: &str,
+        second: Option<&str>,
+        longest: Option<usize>,
+    ) -> Result<Framed, TokenizerError> {
+        let (frame, what) = match second {
+            None => (&self.inner.frames.single, "texts"),
+            Some(_) => (&self.inner.frames.pair, "pairs of texts"),
+        };
+        let frame = frame.as_ref().ok_or_else(|| TokenizerError::Encode {
+            message: format!("this tokenizer does not say what it makes of {what}"),
+        })?;
+        let mut first = self.encode(first, Special::Parse)?;
+        let mut second = match second {
+            Some(text) => self.encode(text, Special::Parse)?,
+            None => Vec::new(),
+        };
+        if let Some(longest) = longest {
+            let most = longest.saturating_sub(frame.len());
+            let (of_first, of_second) = frame::cut(first.len(), second.len(), most);
+            first.truncate(of_first);
+            second.truncate(of_second);
+        }
+        Ok(frame.around(&first, &second))
+    }
+
+    /// The token that shorter texts of a batch are filled up with.
+    pub fn pad_id(&self) -> Option<u32> {
+        self.inner.frames.pad
+    }
+
+    /// Most tokens that the model was made for, as `model_max_length` of `tokenizer_config.json` says.
+    pub fn max_length(&self) -> Option<usize> {
+        self.inner.frames.max_length
     }
 
     /// The tokens of a rendered chat. Special tokens that the template wrote are parsed; those that stood in messages
