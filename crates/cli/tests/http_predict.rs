@@ -83,7 +83,8 @@ fn the_documents_requests_are_answered() {
     assert_eq!(
         one["batch_info"],
         json!({
-            "inflight_batching_enabled": true, "processed_as_batch": false, "concurrent_optimization": false
+            "inflight_batching_enabled": true, "processed_as_batch": false, "concurrent_optimization": false,
+            "padded": false
         })
     );
 
@@ -164,7 +165,26 @@ fn handwritten_digits_are_read() {
         [0, 0, 0, 11, 16, 15, 5, 0],
     ];
     let server = start(tempfile::tempdir().expect("a folder"));
-    let both = server.ok("/digits/predict", &json!({"inputs": [TWO, SIX]}));
+    let labelled = server.ok("/digits/predict", &json!({"inputs": [TWO, SIX]}));
+    for (classes, digit) in labelled["result"]
+        .as_array()
+        .expect("two")
+        .iter()
+        .zip(["2", "6"])
+    {
+        assert_eq!(classes[0]["label"], digit, "{classes}");
+        assert!(
+            classes[0]["score"]
+                .as_f64()
+                .is_some_and(|score| score > 0.99),
+            "{classes}"
+        );
+    }
+    let plain = json!({"labels": false});
+    let both = server.ok(
+        "/digits/predict",
+        &json!({"inputs": [TWO, SIX], "parameters": plain}),
+    );
     assert_eq!(both["batch_info"]["processed_as_batch"], true);
     for (scores, digit) in both["result"]
         .as_array()
@@ -177,7 +197,10 @@ fn handwritten_digits_are_read() {
         assert!((scores.iter().sum::<f64>() - 1.0).abs() < 1e-5);
         assert!(scores[digit] > 0.99, "{scores:?}");
     }
-    let one = server.ok("/digits/predict", &json!({"inputs": TWO}));
+    let one = server.ok(
+        "/digits/predict",
+        &json!({"inputs": TWO, "parameters": plain}),
+    );
     assert_eq!(one["model_info"]["input_type"], "single");
     assert_close(&one["result"], &both["result"][0]);
     let short = server.post("/digits/predict", &json!({"inputs": TWO[1..]}));
@@ -197,7 +220,8 @@ fn rows_of_any_lengths_and_one_by_one() {
     assert_eq!(
         alone["batch_info"],
         json!({
-            "inflight_batching_enabled": false, "processed_as_batch": false, "concurrent_optimization": false
+            "inflight_batching_enabled": false, "processed_as_batch": false, "concurrent_optimization": false,
+            "padded": false
         })
     );
 }
@@ -230,7 +254,8 @@ fn a_network_of_the_folder_gives_what_pytorch_gave() {
     assert_eq!(
         two["batch_info"],
         json!({
-            "inflight_batching_enabled": false, "processed_as_batch": false, "concurrent_optimization": false
+            "inflight_batching_enabled": false, "processed_as_batch": false, "concurrent_optimization": false,
+            "padded": false
         })
     );
 }
@@ -306,7 +331,8 @@ fn what_has_a_size_of_its_own_is_not_put_together() {
         assert_eq!(
             answer["batch_info"],
             json!({
-                "inflight_batching_enabled": false, "processed_as_batch": false, "concurrent_optimization": false
+                "inflight_batching_enabled": false, "processed_as_batch": false, "concurrent_optimization": false,
+            "padded": false
             })
         );
     }
@@ -556,7 +582,8 @@ fn requests_that_come_together_run_together() {
         assert_eq!(
             answer["batch_info"],
             json!({
-                "inflight_batching_enabled": true, "processed_as_batch": true, "concurrent_optimization": true
+                "inflight_batching_enabled": true, "processed_as_batch": true, "concurrent_optimization": true,
+            "padded": false
             })
         );
         assert_eq!(answer["model_info"]["input_count"], 1);

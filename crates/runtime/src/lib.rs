@@ -44,8 +44,8 @@ mod tests;
 mod text;
 
 pub use hearth_graph::onnx::{DataType, Dim, ValueInfo};
-pub use hearth_graph::runtime::{Elements, FlatJson, HostTensor};
-pub use hearth_hub::catalog::{Fault, Sound};
+pub use hearth_graph::runtime::{Elements, FlatJson, HostTensor, image_bytes};
+pub use hearth_hub::catalog::{Activation, Fault, Sound};
 pub use hearth_llm::ModelInfo;
 pub use hearth_llm::engine::{
     EngineConfig, EngineStats, FinishReason, GenerateRequest, MAX_PRIORITY, Shutdown, Timings,
@@ -66,7 +66,10 @@ pub use keep_alive::{KeepAlive, KeepAliveError};
 pub use lease::{Event, Generation, Lease};
 pub use manager::{Ask, InstanceStatus, LoadRequest, LoadedModel, ModelStatus, RuntimeStats};
 pub use meter::ModelMetrics;
-pub use network::{InferRequest, Inputs, NetworkService, PredictRequest, Prediction};
+pub use network::{
+    ClassForm, ClassOptions, InferRequest, Inputs, NetworkService, PredictRequest, Prediction,
+    is_image,
+};
 pub use progress::{LoadProgress, LoadState, Loading};
 pub use runtime::{ModelEntry, ModelFormat, ModelVersion, Runtime};
 pub use series::{LONGEST_WINDOW, Sample, Series};

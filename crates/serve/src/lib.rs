@@ -23,6 +23,7 @@ mod gate;
 mod guard;
 mod hardware;
 mod health;
+mod inputs;
 mod limits;
 pub mod logs;
 mod meter;

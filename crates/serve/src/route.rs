@@ -141,6 +141,23 @@ impl Routes {
         self.add(Method::POST, path, access, endpoint, handler)
     }
 
+    /// Adds a PUT route.
+    #[must_use]
+    pub fn put<H, T>(
+        self,
+        path: &'static str,
+        access: Access,
+        endpoint: &'static str,
+        handler: H,
+    ) -> Self
+    where
+        H: Handler<T, App>,
+        T: 'static,
+    {
+        let handler = on(MethodFilter::PUT, handler);
+        self.add(Method::PUT, path, access, endpoint, handler)
+    }
+
     /// Adds a DELETE route.
     #[must_use]
     pub fn delete<H, T>(

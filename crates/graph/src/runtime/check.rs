@@ -21,6 +21,8 @@ pub(super) struct Signature {
     /// The inputs that are not weights.
     pub inputs: Vec<ValueInfo>,
     pub outputs: Vec<ValueInfo>,
+    /// Of each output, whether its numbers are shares or probabilities: a softmax or a sigmoid makes them.
+    pub are_scores: Vec<bool>,
 }
 
 /// Checks a model, and tells its signature.
@@ -45,7 +47,32 @@ pub(super) fn check(model: &ModelProto) -> Result<Signature> {
     Ok(Signature {
         inputs: infos(&mut inputs.into_iter()).map_err(unsound)?,
         outputs: infos(&mut graph.output.iter()).map_err(unsound)?,
+        are_scores: { graph.output.iter() }
+            .map(|output| are_scores(graph, &output.name))
+            .collect(),
     })
+}
+
+/// Whether a softmax or a sigmoid makes a value, seen through nodes that only give it another form.
+fn are_scores(graph: &GraphProto, name: &str) -> bool {
+    let mut name = name;
+    // A graph's nodes come after those whose values they use.
+    for node in graph.node.iter().rev() {
+        if !node.output.iter().any(|output| output == name) {
+            continue;
+        }
+        match (node.op_type.as_str(), node.input.first()) {
+            ("Softmax" | "Sigmoid", _) => return true,
+            (
+                "Identity" | "Cast" | "Reshape" | "Flatten" | "Squeeze" | "Unsqueeze",
+                Some(input),
+            ) => {
+                name = input;
+            }
+            _ => return false,
+        }
+    }
+    false
 }
 
 /// Checks a graph within `outer`, the names that it may use besides its own.
@@ -264,5 +291,25 @@ mod tests {
                 .to_string()
                 .contains("no graph")
         );
+    }
+
+    #[test]
+    fn scores_are_told_from_other_numbers() {
+        let nodes = vec![
+            node("Softmax", "x", "a"),
+            node("Reshape", "a", "b"),
+            node("Neg", "a", "c"),
+            node("Sigmoid", "x", "d"),
+        ];
+        let graph = with(named("x", &[1], &[0; 8]), nodes);
+        for (name, scores) in [
+            ("a", true),
+            ("b", true),
+            ("c", false),
+            ("d", true),
+            ("x", false),
+        ] {
+            assert_eq!(are_scores(&graph, name), scores, "{name}");
+        }
     }
 }

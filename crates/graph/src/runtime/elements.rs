@@ -94,10 +94,11 @@ impl Element {
     }
 }
 
-/// The elements of a tensor in row-major order.
+/// The elements of a tensor in row-major order: numbers, or texts.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Elements {
     elements: Vec<Element>,
+    texts: Vec<String>,
     /// The size of the arrays of each depth, outermost first.
     sizes: Vec<usize>,
     /// How deep the elements lie; `None` before the first.
@@ -107,12 +108,17 @@ pub struct Elements {
 impl Elements {
     /// How many there are.
     pub fn len(&self) -> usize {
-        self.elements.len()
+        self.elements.len() + self.texts.len()
     }
 
     /// Whether there are none.
     pub fn is_empty(&self) -> bool {
-        self.elements.is_empty()
+        self.len() == 0
+    }
+
+    /// The texts that they are; `None` where they are numbers.
+    pub fn into_texts(self) -> Option<Vec<String>> {
+        self.elements.is_empty().then_some(self.texts)
     }
 
     /// The tensor that they are.
@@ -121,6 +127,9 @@ impl Elements {
     /// A sentence: they are more or fewer than the shape takes, lie in arrays of other sizes than its own, or are not of
     /// the type.
     pub fn to_tensor(&self, dtype: DataType, shape: Vec<usize>) -> Result<HostTensor, String> {
+        if !self.texts.is_empty() {
+            return Err(format!("texts, where {} was expected", dtype.name()));
+        }
         if self.sizes.len() > 1 && self.sizes != shape {
             return Err(format!(
                 "the shape is {shape:?}, that of the arrays is {:?}",
@@ -172,10 +181,18 @@ struct Reader<'a> {
 }
 
 impl Reader<'_> {
-    fn add<E: serde::de::Error>(self, element: Element) -> Result<(), E> {
+    fn check_depth<E: serde::de::Error>(&mut self) -> Result<(), E> {
         let depth = *self.all.depth.get_or_insert(self.depth);
-        if depth != self.depth {
-            return Err(E::custom("elements and arrays lie beside each other"));
+        match depth == self.depth {
+            true => Ok(()),
+            false => Err(E::custom("elements and arrays lie beside each other")),
+        }
+    }
+
+    fn add<E: serde::de::Error>(mut self, element: Element) -> Result<(), E> {
+        self.check_depth()?;
+        if !self.all.texts.is_empty() {
+            return Err(E::custom("numbers and texts lie beside each other"));
         }
         self.all.elements.push(element);
         Ok(())
@@ -194,7 +211,16 @@ impl<'de> Visitor<'de> for Reader<'_> {
     type Value = ();
 
     fn expecting(&self, f: &mut fmt::Formatter) -> fmt::Result {
-        f.write_str("a number, a boolean, or an array of them")
+        f.write_str("a number, a boolean, a text, or an array of them")
+    }
+
+    fn visit_str<E: serde::de::Error>(mut self, text: &str) -> Result<(), E> {
+        self.check_depth()?;
+        if !self.all.elements.is_empty() {
+            return Err(E::custom("numbers and texts lie beside each other"));
+        }
+        self.all.texts.push(text.to_owned());
+        Ok(())
     }
 
     fn visit_bool<E: serde::de::Error>(self, b: bool) -> Result<(), E> {
@@ -331,10 +357,25 @@ mod tests {
     }
 
     #[test]
+    fn texts_are_read_as_they_are() {
+        let read = |text: &str| serde_json::from_str::<Elements>(text).unwrap();
+        let texts = read(r#"[["a"], ["b\u00e9"]]"#);
+        assert_eq!(texts.len(), 2);
+        assert_eq!(
+            texts.into_texts(),
+            Some(vec!["a".to_owned(), "bé".to_owned()])
+        );
+        assert_eq!(read("[1]").into_texts(), None);
+    }
+
+    #[test]
     fn what_is_no_tensor_is_told() {
         for (text, dtype, shape, problem) in [
             ("5", Float, &[1][..], "expected an array"),
-            ("[1, \"a\"]", Float, &[2], "expected a number"),
+            ("[1, \"a\"]", Float, &[2], "numbers and texts"),
+            ("[\"a\", 1]", Float, &[2], "numbers and texts"),
+            ("[\"a\"]", Float, &[1], "texts, where float32 was expected"),
+            ("[[\"a\"], \"b\"]", Float, &[2], "beside each other"),
             ("[1, null]", Float, &[2], "expected a number"),
             ("[1, [2]]", Float, &[2], "beside each other"),
             ("[[1], 2]", Float, &[2], "beside each other"),

@@ -7,7 +7,11 @@ use serde_json::{Map, Number, Value};
 
 use super::HostTensor;
 use super::elements::Element;
+use super::media::{Media, image_bytes};
 use crate::onnx::{DataType, Dim, ValueInfo};
+
+/// The names of texts and images in an object, where the network has no inputs of these names.
+const MEDIA_NAMES: [&str; 3] = ["text", "text_pair", "image"];
 
 /// Most samples of a request. Each takes more memory than its numbers, so the length of a request would not bound them.
 const MOST_SAMPLES: usize = 4096;
@@ -40,24 +44,36 @@ impl SampleFormat {
         }
     }
 
-    /// Reads a sample, or a batch of them: one array more than a sample has, or an array of objects.
+    /// Reads a sample, or a batch of them: one array more than a sample has, or an array of objects, texts or images.
     ///
     /// # Errors
     /// A sentence: what was expected, what came, and at which place below `path`.
-    pub fn read(&self, path: &str, value: &Value) -> Result<Samples, String> {
+    pub fn read(
+        &self,
+        path: &str,
+        value: &Value,
+        media: &mut dyn Media,
+    ) -> Result<Samples, String> {
         let is_batch = match (value, self.inputs.as_slice()) {
             (Value::Array(items), _) if items.first().is_some_and(is_named) => true,
+            (Value::Array(items), _)
+                if items
+                    .first()
+                    .is_some_and(|item| is_text(item) || is_pair(item)) =>
+            {
+                true
+            }
             (Value::Array(_), [input]) => depth(value) > input.dims.len(),
             _ => false,
         };
         if is_batch {
-            return self.read_batch(path, value);
+            return self.read_batch(path, value, media);
         }
         if let (Value::Object(members), true) = (value, is_named(value)) {
-            return self.read_named_batch(path, members);
+            return self.read_named_batch(path, members, media);
         }
         Ok(Samples {
-            samples: vec![self.read_sample(path, value)?],
+            samples: vec![self.read_sample(path, value, media)?],
             is_batch: false,
         })
     }
@@ -66,7 +82,12 @@ impl SampleFormat {
     ///
     /// # Errors
     /// As of [`SampleFormat::read`].
-    pub fn read_batch(&self, path: &str, value: &Value) -> Result<Samples, String> {
+    pub fn read_batch(
+        &self,
+        path: &str,
+        value: &Value,
+        media: &mut dyn Media,
+    ) -> Result<Samples, String> {
         let Value::Array(items) = value else {
             return Err(format!(
                 "{path}: expected an array of inputs, got {}",
@@ -75,64 +96,82 @@ impl SampleFormat {
         };
         check_count(path, items.len())?;
         let samples = items.iter().enumerate();
-        let samples = samples.map(|(i, item)| self.read_sample(&format!("{path}[{i}]"), item));
+        let samples =
+            samples.map(|(i, item)| self.read_sample(&format!("{path}[{i}]"), item, media));
         Ok(Samples {
             samples: samples.collect::<Result<_, _>>()?,
             is_batch: true,
         })
     }
 
-    /// Reads an object of tensors by name, each for one sample or, all alike, for several.
+    /// Reads an object of tensors, texts or images by name, each for one sample or, all alike, for several.
     fn read_named_batch(
         &self,
         path: &str,
         members: &Map<String, Value>,
+        media: &mut dyn Media,
     ) -> Result<Samples, String> {
-        let count = self
-            .inputs
-            .iter()
-            .find_map(|input| match members.get(&input.name) {
-                Some(value @ Value::Array(items)) if depth(value) > input.dims.len() => {
-                    Some(items.len())
+        let count = members.iter().find_map(|(name, value)| {
+            let items = value.as_array()?;
+            let input = self.inputs.iter().find(|input| input.name == *name);
+            let is_deeper = match input {
+                Some(input) => {
+                    depth(value) > input.dims.len() || items.first().is_some_and(is_text)
                 }
-                _ => None,
-            });
+                None => MEDIA_NAMES.contains(&name.as_str()),
+            };
+            is_deeper.then_some(items.len())
+        });
         let Some(count) = count else {
+            let members = members.iter().map(|(name, value)| (name.as_str(), value));
+            let place = |name: &str| format!("{path}.{name}");
             return Ok(Samples {
-                samples: vec![self.read_members(path, members)?],
+                samples: vec![self.read_members(path, place, members.collect(), media)?],
                 is_batch: false,
             });
         };
         check_count(path, count)?;
-        self.check_names(path, members)?;
-        let mut samples = vec![Vec::with_capacity(self.inputs.len()); count];
-        for input in &self.inputs {
-            let path = format!("{path}.{}", input.name);
-            let items = match members.get(&input.name) {
-                Some(Value::Array(items)) if items.len() == count => items,
+        self.check_names(path, members.keys().map(String::as_str), media)?;
+        let mut columns = Vec::with_capacity(members.len());
+        for (name, value) in members {
+            match value {
+                Value::Array(items) if items.len() == count => columns.push((name.as_str(), items)),
                 other => {
-                    let got = other.map_or_else(|| "nothing".to_owned(), word);
                     return Err(format!(
-                        "{path}: expected an array of {count} like the other inputs, got {got}"
+                        "{path}.{name}: expected an array of {count} like the other inputs, got {}",
+                        word(other)
                     ));
                 }
-            };
-            for (i, (sample, item)) in samples.iter_mut().zip(items).enumerate() {
-                sample.push(read_tensor(&format!("{path}[{i}]"), input, item)?);
             }
         }
+        let samples = (0..count).map(|i| {
+            let members = columns.iter().map(|(name, items)| (*name, &items[i]));
+            let place = |name: &str| format!("{path}.{name}[{i}]");
+            self.read_members(path, place, members.collect(), media)
+        });
         Ok(Samples {
-            samples,
+            samples: samples.collect::<Result<_, _>>()?,
             is_batch: true,
         })
     }
 
-    /// Reads the bytes of a sample's elements, little-endian, for a network with one input. At most one of its dimensions may be
-    /// of any size; the number of bytes tells that.
+    /// Reads bytes: an image or a text, where the network takes such, or else a sample's elements, little-endian, for a network
+    /// with one input. At most one of its dimensions may be of any size; the number of bytes tells that.
     ///
     /// # Errors
     /// A sentence: what was expected, and what came.
-    pub fn read_bytes(&self, path: &str, bytes: Bytes) -> Result<Samples, String> {
+    pub fn read_bytes(
+        &self,
+        path: &str,
+        bytes: Bytes,
+        media: &mut dyn Media,
+    ) -> Result<Samples, String> {
+        if let Some(sample) = self.read_file(path, &bytes, media)? {
+            return Ok(Samples {
+                samples: vec![sample],
+                is_batch: false,
+            });
+        }
         let [input] = self.inputs.as_slice() else {
             return Err(format!(
                 "{path}: expected an object with {}, got bytes that are no JSON",
@@ -170,9 +209,63 @@ impl SampleFormat {
         })
     }
 
-    fn read_sample(&self, path: &str, value: &Value) -> Result<Vec<HostTensor>, String> {
+    /// The sample that a file is: an image, or a text; `None` where it is neither, or the network takes no such.
+    fn read_file(
+        &self,
+        path: &str,
+        bytes: &[u8],
+        media: &mut dyn Media,
+    ) -> Result<Option<Vec<HostTensor>>, String> {
+        let told = |problem: String| format!("{path}: {problem}");
+        let mut tensors: Vec<Option<HostTensor>> = vec![None; self.inputs.len()];
+        let is_print = |c: char| !c.is_control() || c.is_ascii_whitespace();
+        let text = std::str::from_utf8(bytes).ok();
+        let text = text.filter(|text| text.chars().all(is_print));
+        match (media.image_input(), text) {
+            (Some(at), _) if media.is_image(bytes) => {
+                let tensor = media.image(bytes).map_err(told)?;
+                tensors[at] = Some(check(path, &self.inputs[at], tensor)?);
+            }
+            (None, Some(text)) if !media.text_inputs().is_empty() => {
+                let made = media.text(text, None).map_err(told)?;
+                let inputs = media.text_inputs().to_vec();
+                for (at, tensor) in inputs.into_iter().zip(made) {
+                    tensors[at] = Some(check(path, &self.inputs[at], tensor)?);
+                }
+            }
+            _ => return Ok(None),
+        }
+        let tensors = tensors.into_iter().zip(&self.inputs);
+        let tensors = tensors.map(|(tensor, input)| {
+            tensor.ok_or_else(|| {
+                format!(
+                    "{path}.{} is missing: expected {}",
+                    input.name,
+                    expected(input)
+                )
+            })
+        });
+        tensors.collect::<Result<_, _>>().map(Some)
+    }
+
+    fn read_sample(
+        &self,
+        path: &str,
+        value: &Value,
+        media: &mut dyn Media,
+    ) -> Result<Vec<HostTensor>, String> {
         match (value, self.inputs.as_slice()) {
-            (Value::Object(members), _) if is_named(value) => self.read_members(path, members),
+            (Value::Object(members), _) if is_named(value) => {
+                let members = members.iter().map(|(name, value)| (name.as_str(), value));
+                let place = |name: &str| format!("{path}.{name}");
+                self.read_members(path, place, members.collect(), media)
+            }
+            (Value::String(_), _) => self.read_text(path, value, media),
+            (Value::Array(items), _) if is_pair(value) && !media.text_inputs().is_empty() => {
+                let members = ["text", "text_pair"].into_iter().zip(items);
+                let place = |_: &str| path.to_owned();
+                self.read_members(path, place, members.collect(), media)
+            }
             (_, [input]) => Ok(vec![read_tensor(path, input, value)?]),
             _ => Err(format!(
                 "{path}: expected an object with {}, got {}",
@@ -182,27 +275,122 @@ impl SampleFormat {
         }
     }
 
+    /// Reads a text that stands for a sample: a text for the network, or an image.
+    fn read_text(
+        &self,
+        path: &str,
+        value: &Value,
+        media: &mut dyn Media,
+    ) -> Result<Vec<HostTensor>, String> {
+        let name = match (media.text_inputs().is_empty(), media.image_input()) {
+            (false, None) => "text",
+            (true, Some(_)) => "image",
+            (false, Some(_)) => {
+                return Err(format!(
+                    "{path}: expected an object with \"text\" and \"image\", got a string"
+                ));
+            }
+            (true, None) => {
+                let takes = match self.inputs.as_slice() {
+                    [input] => expected(input),
+                    _ => format!("an object with {}", self.names()),
+                };
+                return Err(format!(
+                    "{path}: expected {takes}, got a string; {}",
+                    media.refusal()
+                ));
+            }
+        };
+        let place = |_: &str| path.to_owned();
+        self.read_members(path, place, vec![(name, value)], media)
+    }
+
+    /// Reads the tensors, texts and images of one sample by name; `place` tells the path of each.
     fn read_members(
         &self,
         path: &str,
-        members: &Map<String, Value>,
+        place: impl Fn(&str) -> String,
+        members: Vec<(&str, &Value)>,
+        media: &mut dyn Media,
     ) -> Result<Vec<HostTensor>, String> {
-        self.check_names(path, members)?;
-        let tensors = self.inputs.iter().map(|input| {
-            let path = format!("{path}.{}", input.name);
-            match members.get(&input.name) {
-                Some(value) => read_tensor(&path, input, value),
-                None => Err(format!("{path} is missing: expected {}", expected(input))),
+        self.check_names(path, members.iter().map(|(name, _)| *name), media)?;
+        let mut tensors: Vec<Option<HostTensor>> = vec![None; self.inputs.len()];
+        let mut texts = [None, None];
+        for (name, value) in members {
+            let path = place(name);
+            let input = self.inputs.iter().position(|input| input.name == name);
+            let at = match (input, name) {
+                (Some(at), _) => at,
+                (None, "text" | "text_pair") => {
+                    let text = value
+                        .as_str()
+                        .ok_or_else(|| format!("{path}: expected a text, got {}", word(value)))?;
+                    texts[usize::from(name == "text_pair")] = Some((path, text));
+                    continue;
+                }
+                (None, _) => match media.image_input() {
+                    Some(at) => at,
+                    None => return Err(format!("{path}: {}", media.refusal())),
+                },
+            };
+            let tensor = match value {
+                Value::String(text) if media.image_input() == Some(at) => {
+                    let tensor = image_bytes(text).and_then(|file| media.image(&file));
+                    let tensor = tensor.map_err(|problem| format!("{path}: {problem}"))?;
+                    check(&path, &self.inputs[at], tensor)?
+                }
+                _ => read_tensor(&path, &self.inputs[at], value)?,
+            };
+            put(&mut tensors[at], &path, tensor)?;
+        }
+        match texts {
+            [None, None] => {}
+            [None, Some((path, _))] => {
+                return Err(format!(
+                    "{path}: a second text without a first, which is \"text\""
+                ));
             }
+            [Some((path, first)), second] => {
+                let made = media.text(first, second.map(|(_, text)| text));
+                let made = made.map_err(|problem| format!("{path}: {problem}"))?;
+                let inputs = media.text_inputs().to_vec();
+                for (at, tensor) in inputs.into_iter().zip(made) {
+                    let tensor = check(&path, &self.inputs[at], tensor)?;
+                    put(&mut tensors[at], &path, tensor)?;
+                }
+            }
+        }
+        let tensors = tensors.into_iter().zip(&self.inputs);
+        let tensors = tensors.map(|(tensor, input)| {
+            tensor.ok_or_else(|| {
+                let path = match path == place(&input.name) {
+                    true => format!("{path}.{}", input.name),
+                    false => place(&input.name),
+                };
+                format!("{path} is missing: expected {}", expected(input))
+            })
         });
         tensors.collect()
     }
 
     /// Refuses members that are no inputs.
-    fn check_names(&self, path: &str, members: &Map<String, Value>) -> Result<(), String> {
-        let known = |name: &&String| self.inputs.iter().any(|input| input.name == **name);
-        match members.keys().find(|name| !known(name)) {
+    fn check_names<'a>(
+        &self,
+        path: &str,
+        mut names: impl Iterator<Item = &'a str>,
+        media: &dyn Media,
+    ) -> Result<(), String> {
+        let is_known = |name: &&str| self.inputs.iter().any(|input| input.name == **name);
+        let is_text =
+            |name: &&str| matches!(*name, "text" | "text_pair") && !media.text_inputs().is_empty();
+        let is_image = |name: &&str| *name == "image" && media.image_input().is_some();
+        match names.find(|name| !is_known(name) && !is_text(name) && !is_image(name)) {
             None => Ok(()),
+            Some(name) if MEDIA_NAMES.contains(&name) => Err(format!(
+                "{path}: {name:?} is no input of this network, which takes {}; {}",
+                self.names(),
+                media.refusal()
+            )),
             Some(name) => Err(format!(
                 "{path}: {name:?} is no input of this network, which takes {}",
                 self.names()
@@ -228,6 +416,42 @@ fn check_count(path: &str, count: usize) -> Result<(), String> {
 /// Whether a value is an object of tensors by name, and not one tensor with its bytes.
 fn is_named(value: &Value) -> bool {
     matches!(value, Value::Object(members) if !(members.contains_key("data") && members.contains_key("shape")))
+}
+
+fn is_text(value: &Value) -> bool {
+    value.is_string()
+}
+
+/// Whether a value is two texts.
+fn is_pair(value: &Value) -> bool {
+    matches!(
+        value.as_array().map(Vec::as_slice),
+        Some([Value::String(_), Value::String(_)])
+    )
+}
+
+/// Puts a tensor at its place, unless there is one.
+fn put(place: &mut Option<HostTensor>, path: &str, tensor: HostTensor) -> Result<(), String> {
+    match place.replace(tensor) {
+        None => Ok(()),
+        Some(_) => Err(format!(
+            "{path}: what it is for the network is there already"
+        )),
+    }
+}
+
+/// Refuses a tensor that was made of something else and is not what the input takes.
+fn check(path: &str, input: &ValueInfo, tensor: HostTensor) -> Result<HostTensor, String> {
+    match tensor.dtype() == input.dtype && fits(input, tensor.shape()) {
+        true => Ok(tensor),
+        false => Err(format!(
+            "{path}: the network takes {} as {:?}, it would be {} of shape {:?}",
+            expected(input),
+            input.name,
+            tensor.dtype().name(),
+            tensor.shape()
+        )),
+    }
 }
 
 /// How deep arrays lie within each other, judged by the first of each; bytes have the depth of their shape.
@@ -475,8 +699,23 @@ fn word(value: &Value) -> String {
 
 #[cfg(test)]
 mod tests {
+    use super::super::NumbersOnly;
     use super::*;
     use serde_json::json;
+
+    impl SampleFormat {
+        fn numbers(&self, value: &Value) -> Result<Samples, String> {
+            self.read("inputs", value, &mut NumbersOnly)
+        }
+
+        fn each(&self, value: &Value) -> Result<Samples, String> {
+            self.read_batch("inputs", value, &mut NumbersOnly)
+        }
+
+        fn elements(&self, bytes: Bytes) -> Result<Samples, String> {
+            self.read_bytes("inputs", bytes, &mut NumbersOnly)
+        }
+    }
 
     fn format(inputs: &[(&str, DataType, &[i64])]) -> SampleFormat {
         // A negative dimension is of any size; the first counts samples.
@@ -508,50 +747,45 @@ mod tests {
     #[test]
     fn a_batch_has_one_array_more_than_a_sample() {
         let row = format(&[("x", DataType::Float, &[-1])]);
-        let one = row.read("inputs", &json!([1, 2, 3])).unwrap();
+        let one = row.numbers(&json!([1, 2, 3])).unwrap();
         assert!(!one.is_batch);
         assert_eq!(one.samples[0][0].to_json(), json!([1.0, 2.0, 3.0]));
-        let two = row.read("inputs", &json!([[1, 2], [3, 4, 5]])).unwrap();
+        let two = row.numbers(&json!([[1, 2], [3, 4, 5]])).unwrap();
         assert!(two.is_batch);
         assert_eq!(shapes(&two), [[&[2][..]], [&[3][..]]]);
         let image = format(&[("x", DataType::Float, &[1, 2, 2])]);
-        assert!(
-            !image
-                .read("inputs", &json!([[[1, 2], [3, 4]]]))
-                .unwrap()
-                .is_batch
-        );
+        assert!(!image.numbers(&json!([[[1, 2], [3, 4]]])).unwrap().is_batch);
         assert!(
             image
-                .read("inputs", &json!([[[[1, 2], [3, 4]]]]))
+                .numbers(&json!([[[[1, 2], [3, 4]]]]))
                 .unwrap()
                 .is_batch
         );
         let number = format(&[("x", DataType::Float, &[])]);
-        assert!(!number.read("inputs", &json!(0.5)).unwrap().is_batch);
-        assert!(number.read("inputs", &json!([0.5])).unwrap().is_batch);
+        assert!(!number.numbers(&json!(0.5)).unwrap().is_batch);
+        assert!(number.numbers(&json!([0.5])).unwrap().is_batch);
     }
 
     #[test]
     fn bytes_are_a_sample_where_their_number_fits() {
         let bytes = |count: usize| Bytes::from(vec![0u8; count]);
         let image = format(&[("x", DataType::Float, &[3, -1, 2])]);
-        let one = image.read_bytes("inputs", bytes(3 * 5 * 2 * 4)).unwrap();
+        let one = image.elements(bytes(3 * 5 * 2 * 4)).unwrap();
         assert!(!one.is_batch);
         assert_eq!(shapes(&one), [[&[3, 5, 2][..]]]);
         for count in [0, 1, 23, 25] {
-            let error = image.read_bytes("inputs", bytes(count)).unwrap_err();
+            let error = image.elements(bytes(count)).unwrap_err();
             assert!(error.contains("shape [3, any, 2] of float32"), "{error}");
         }
         let fixed = format(&[("x", DataType::Uint8, &[4])]);
-        assert!(fixed.read_bytes("inputs", bytes(4)).is_ok());
-        assert!(fixed.read_bytes("inputs", bytes(8)).is_err());
+        assert!(fixed.elements(bytes(4)).is_ok());
+        assert!(fixed.elements(bytes(8)).is_err());
         let free = format(&[("x", DataType::Uint8, &[-1, -1])]);
-        assert!(free.read_bytes("inputs", bytes(4)).is_err());
+        assert!(free.elements(bytes(4)).is_err());
         let none = format(&[("x", DataType::Uint8, &[0, -1])]);
-        assert!(none.read_bytes("inputs", bytes(4)).is_err());
+        assert!(none.elements(bytes(4)).is_err());
         let two = format(&[("a", DataType::Uint8, &[1]), ("b", DataType::Uint8, &[1])]);
-        let error = two.read_bytes("inputs", bytes(2)).unwrap_err();
+        let error = two.elements(bytes(2)).unwrap_err();
         assert!(error.contains("an object with a"), "{error}");
     }
 
@@ -562,19 +796,19 @@ mod tests {
             ("mask", DataType::Bool, &[-1]),
         ]);
         let one = json!({"ids": [5, 6], "mask": [true, 0]});
-        let read = text.read("inputs", &one).unwrap();
+        let read = text.numbers(&one).unwrap();
         assert!(!read.is_batch);
         assert_eq!(read.samples[0][1].to_json(), json!([true, false]));
         for batch in [
             json!([one, one]),
             json!({"ids": [[5, 6], [5, 6]], "mask": [[1, 0], [1, 0]]}),
         ] {
-            let read = text.read("inputs", &batch).unwrap();
+            let read = text.numbers(&batch).unwrap();
             assert!(read.is_batch);
             assert_eq!(read.samples.len(), 2);
             assert_eq!(read.samples[1][0].to_json(), json!([5, 6]));
         }
-        let problem = |value: Value| text.read("inputs", &value).unwrap_err();
+        let problem = |value: Value| text.numbers(&value).unwrap_err();
         assert_eq!(
             problem(json!({"ids": [1]})),
             "inputs.mask is missing: expected an array of shape [any] of bool"
@@ -598,13 +832,9 @@ mod tests {
         let row = format(&[("x", DataType::Float, &[2])]);
         // python3: base64.b64encode(struct.pack('<2f', 1.0, -2.5))
         let tensor = json!({"dtype": "float32", "shape": [2], "data": "AACAPwAAIMA="});
-        let one = row.read("inputs", &tensor).unwrap();
+        let one = row.numbers(&tensor).unwrap();
         assert_eq!(one.samples[0][0].to_json(), json!([1.0, -2.5]));
-        assert!(
-            row.read("inputs", &json!([tensor, tensor]))
-                .unwrap()
-                .is_batch
-        );
+        assert!(row.numbers(&json!([tensor, tensor])).unwrap().is_batch);
         for (member, value, problem) in [
             ("dtype", json!("int64"), "got int64 of shape [2]"),
             ("shape", json!([3]), "got float32 of shape [3]"),
@@ -615,7 +845,7 @@ mod tests {
         ] {
             let mut wrong = tensor.clone();
             wrong[member] = value;
-            let error = row.read("inputs", &wrong).unwrap_err();
+            let error = row.numbers(&wrong).unwrap_err();
             assert!(error.contains(problem), "{error}");
         }
     }
@@ -623,7 +853,7 @@ mod tests {
     #[test]
     fn mistakes_say_where_and_what_was_expected() {
         let row = format(&[("x", DataType::Float, &[3])]);
-        let problem = |value: Value| row.read("inputs", &value).unwrap_err();
+        let problem = |value: Value| row.numbers(&value).unwrap_err();
         assert_eq!(
             problem(json!([1, 2])),
             "inputs: expected an array of shape [3] of float32, got one of shape [2]"
@@ -642,7 +872,7 @@ mod tests {
         );
         assert_eq!(
             problem(json!("text")),
-            "inputs: expected an array of shape [3] of float32, got a string"
+            "inputs: expected an array of shape [3] of float32, got a string; it takes numbers only"
         );
         assert_eq!(
             problem(json!([1, 2, 1e39])),
@@ -650,13 +880,13 @@ mod tests {
         );
         assert!(problem(json!([])).contains("got one of shape [0]"));
         let any = format(&[("x", DataType::Int8, &[-1])]);
-        let problem = |value: Value| any.read("inputs", &value).unwrap_err();
+        let problem = |value: Value| any.numbers(&value).unwrap_err();
         assert!(problem(json!([])).contains("got an empty array"));
         assert!(problem(json!([128])).contains("number of type int8, got 128"));
         assert!(problem(json!([1.5])).contains("got 1.5"));
-        assert!(any.read("inputs", &json!([-128, 4.0])).is_ok());
+        assert!(any.numbers(&json!([-128, 4.0])).is_ok());
         assert_eq!(
-            any.read_batch("inputs", &json!([[1], 2])).unwrap_err(),
+            any.each(&json!([[1], 2])).unwrap_err(),
             "inputs[1]: expected an array of shape [any] of int8, got 2"
         );
         let many = vec![vec![1]; MOST_SAMPLES + 1];
@@ -665,7 +895,7 @@ mod tests {
             "inputs: expected at most 4096 inputs, got 4097"
         );
         assert!(
-            any.read_batch("inputs", &json!(1))
+            any.each(&json!(1))
                 .unwrap_err()
                 .contains("an array of inputs")
         );
@@ -678,5 +908,132 @@ mod tests {
         assert_eq!(tensor.to_json(), json!([[0.1, null], [null, -3.0]]));
         let scalar = HostTensor::from_i64(vec![], &[i64::MIN]).unwrap();
         assert_eq!(scalar.to_json(), json!(i64::MIN));
+    }
+
+    /// A text fills `ids` and `mask` with as many numbers as it has letters, an image `pixels` with its bytes.
+    struct Letters;
+
+    impl Media for Letters {
+        fn image_input(&self) -> Option<usize> {
+            Some(2)
+        }
+
+        fn text_inputs(&self) -> &[usize] {
+            &[0, 1]
+        }
+
+        fn refusal(&self) -> String {
+            String::new()
+        }
+
+        fn is_image(&self, file: &[u8]) -> bool {
+            file.starts_with(b"P")
+        }
+
+        fn image(&mut self, file: &[u8]) -> Result<HostTensor, String> {
+            HostTensor::new(DataType::Uint8, vec![file.len()], file.to_vec())
+        }
+
+        fn text(&mut self, first: &str, second: Option<&str>) -> Result<Vec<HostTensor>, String> {
+            let length = first.len() + second.map_or(0, str::len);
+            let ones = || HostTensor::from_i64(vec![length], &vec![1; length]);
+            Ok(vec![ones()?, ones()?])
+        }
+    }
+
+    #[test]
+    fn texts_and_images_stand_for_the_inputs_that_they_fill() {
+        let int = DataType::Int64;
+        let all = format(&[
+            ("ids", int, &[-1]),
+            ("mask", int, &[-1]),
+            ("pixels", DataType::Uint8, &[-1]),
+        ]);
+        let read = |value: Value| all.read("inputs", &value, &mut Letters);
+        let one = read(json!({"text": "ab", "text_pair": "c", "image": "UFFS"})).unwrap();
+        assert!(!one.is_batch);
+        assert_eq!(shapes(&one), [[&[3][..], &[3], &[3]]]);
+        for batch in [
+            json!({"text": ["ab", "c"], "pixels": ["UFFS", "UA=="]}),
+            json!([{"text": "ab", "image": "UFFS"}, {"text": "c", "pixels": [1]}]),
+        ] {
+            let two = read(batch).unwrap();
+            assert!(two.is_batch);
+            assert_eq!(shapes(&two), [[&[2][..], &[2], &[3]], [&[1], &[1], &[1]]]);
+        }
+        for (value, words) in [
+            (json!("ab"), "\"text\" and \"image\", got a string"),
+            (json!({"text": "ab"}), "inputs.pixels is missing"),
+            (
+                json!({"text": 1, "image": "UA=="}),
+                "inputs.text: expected a text, got 1",
+            ),
+            (
+                json!({"text_pair": "c", "image": "UA=="}),
+                "inputs.text_pair: a second text without a first",
+            ),
+            (
+                json!({"text": "a", "ids": [1], "image": "UA=="}),
+                "inputs.text: what it is for the network is there already",
+            ),
+            (
+                json!({"text": "a", "image": "!"}),
+                "inputs.image: expected an image in base64",
+            ),
+            (
+                json!({"text": ["a", "b"], "image": ["UA=="]}),
+                "inputs.image: expected an array of 2",
+            ),
+            (
+                json!({"text": ["a", "b"], "image": "UA=="}),
+                "inputs.image: expected an array of 2",
+            ),
+            (
+                json!({"text": "a", "image": "UA==", "audio": 1}),
+                "\"audio\" is no input",
+            ),
+        ] {
+            let error = read(value.clone()).unwrap_err();
+            assert!(error.contains(words), "{value}: {error}");
+        }
+        let pair = format(&[("ids", int, &[-1]), ("mask", int, &[-1])]);
+        struct Text;
+        impl Media for Text {
+            fn image_input(&self) -> Option<usize> {
+                None
+            }
+            fn text_inputs(&self) -> &[usize] {
+                &[0, 1]
+            }
+            fn refusal(&self) -> String {
+                "it takes no images".into()
+            }
+            fn is_image(&self, _file: &[u8]) -> bool {
+                false
+            }
+            fn image(&mut self, _file: &[u8]) -> Result<HostTensor, String> {
+                Err(self.refusal())
+            }
+            fn text(
+                &mut self,
+                first: &str,
+                second: Option<&str>,
+            ) -> Result<Vec<HostTensor>, String> {
+                Letters.text(first, second)
+            }
+        }
+        let read = |value: Value| pair.read("inputs", &value, &mut Text);
+        assert_eq!(shapes(&read(json!("abc")).unwrap()), [[&[3][..], &[3]]]);
+        let two = read(json!(["abc", "d"])).unwrap();
+        assert!(two.is_batch);
+        assert_eq!(shapes(&two), [[&[3][..], &[3]], [&[1], &[1]]]);
+        let pairs = read(json!([["abc", "d"], ["e", "f"]])).unwrap();
+        assert_eq!(shapes(&pairs), [[&[4][..], &[4]], [&[2], &[2]]]);
+        let file = pair.read_bytes("inputs", Bytes::from_static("héllo".as_bytes()), &mut Text);
+        assert_eq!(shapes(&file.unwrap()), [[&[6][..], &[6]]]);
+        let error = pair.read_bytes("inputs", Bytes::from_static(b"\xff"), &mut Text);
+        assert!(error.unwrap_err().contains("bytes that are no JSON"));
+        let error = read(json!({"image": "UA=="})).unwrap_err();
+        assert!(error.contains("it takes no images"), "{error}");
     }
 }

@@ -8,6 +8,7 @@ mod count;
 mod elements;
 pub mod find;
 mod json;
+mod media;
 mod onnx_runtime;
 mod summary;
 mod tensor;
@@ -19,6 +20,7 @@ use std::sync::Arc;
 pub use count::count_parameters;
 pub use elements::{Elements, FlatJson};
 pub use json::{SampleFormat, Samples};
+pub use media::{Media, NumbersOnly, image_bytes};
 pub use onnx_runtime::OnnxRuntime;
 pub use summary::{Summary, summarize};
 pub use tensor::{HostTensor, join, split};
@@ -65,6 +67,12 @@ pub trait Network: Send + Sync {
     fn weight_bytes(&self, plans: usize) -> Option<u64> {
         let _ = plans;
         None
+    }
+
+    /// Whether the numbers of an output, by its place, are known to be shares or probabilities: a softmax or a sigmoid makes
+    /// them.
+    fn are_scores(&self, _output: usize) -> bool {
+        false
     }
 }
 

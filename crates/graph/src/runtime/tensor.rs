@@ -4,6 +4,7 @@ use std::ops::Range;
 
 use bytes::Bytes;
 
+use super::elements::Element;
 use crate::onnx::DataType;
 
 /// A tensor: type, shape, and elements in row-major order, little-endian. Clones share the elements.
@@ -70,6 +71,27 @@ impl HostTensor {
         HostTensor::new(DataType::Int64, shape, bytes)
     }
 
+    /// A tensor of these numbers, in a type that holds them.
+    ///
+    /// # Errors
+    /// As of [`HostTensor::new`]; besides, a number that the type does not hold.
+    pub fn from_numbers(
+        dtype: DataType,
+        shape: Vec<usize>,
+        values: &[f32],
+    ) -> Result<HostTensor, String> {
+        if dtype == DataType::Float {
+            return HostTensor::from_f32(shape, values);
+        }
+        let mut bytes = Vec::with_capacity(values.len() * dtype.bytes());
+        for value in values {
+            let element = Element::Float(f64::from(*value));
+            let written = element.write(dtype, &mut bytes);
+            written.ok_or_else(|| format!("{value} is no {}", dtype.name()))?;
+        }
+        HostTensor::new(dtype, shape, bytes)
+    }
+
     /// The type of the elements.
     pub fn dtype(&self) -> DataType {
         self.dtype
@@ -120,6 +142,56 @@ impl HostTensor {
             dtype: self.dtype,
             shape,
             bytes: self.bytes.slice(range.start * size..range.end * size),
+        })
+    }
+
+    /// The tensor with a dimension made longer, filled up with `fill`, the bytes of an element; `None` where there is no such
+    /// dimension, or it is longer already.
+    pub fn lengthened(&self, dim: usize, size: usize, fill: &[u8]) -> Option<HostTensor> {
+        let has = *self.shape.get(dim)?;
+        if has == size {
+            return Some(self.clone());
+        }
+        let missing = size
+            .checked_sub(has)
+            .filter(|_| fill.len() == self.dtype.bytes())?;
+        let mut shape = self.shape.clone();
+        shape[dim] = size;
+        let inner = self.shape[dim + 1..].iter().product::<usize>();
+        let missing = fill.repeat(missing * inner);
+        let mut bytes = Vec::with_capacity(self::size(self.dtype, &shape).ok()?);
+        let outer = self.shape[..dim].iter().product::<usize>();
+        let length = has * inner * self.dtype.bytes();
+        for at in 0..outer {
+            bytes.extend_from_slice(&self.bytes[at * length..(at + 1) * length]);
+            bytes.extend_from_slice(&missing);
+        }
+        Some(HostTensor {
+            dtype: self.dtype,
+            shape,
+            bytes: bytes.into(),
+        })
+    }
+
+    /// The first elements of a dimension; `None` where there are not so many.
+    pub fn shortened(&self, dim: usize, size: usize) -> Option<HostTensor> {
+        let has = *self.shape.get(dim)?;
+        if has <= size {
+            return (has == size).then(|| self.clone());
+        }
+        let mut shape = self.shape.clone();
+        shape[dim] = size;
+        let inner = self.shape[dim + 1..].iter().product::<usize>() * self.dtype.bytes();
+        let mut bytes = Vec::with_capacity(self::size(self.dtype, &shape).ok()?);
+        let outer = self.shape[..dim].iter().product::<usize>();
+        for at in 0..outer {
+            let start = at * has * inner;
+            bytes.extend_from_slice(&self.bytes[start..start + size * inner]);
+        }
+        Some(HostTensor {
+            dtype: self.dtype,
+            shape,
+            bytes: bytes.into(),
         })
     }
 
@@ -230,6 +302,40 @@ mod tests {
         assert_eq!(both.into_only_row(), None);
         let none = HostTensor::zeros(DataType::Float, &[0, 2]).unwrap();
         assert_eq!(none.slice_rows(0..0), None);
+    }
+
+    #[test]
+    fn dimensions_are_filled_up_and_cut_again() {
+        let tensor = HostTensor::from_i64(vec![2, 2], &[1, 2, 3, 4]).unwrap();
+        let nine = 9i64.to_le_bytes();
+        let long = tensor.lengthened(1, 3, &nine).unwrap();
+        assert_eq!(
+            long,
+            HostTensor::from_i64(vec![2, 3], &[1, 2, 9, 3, 4, 9]).unwrap()
+        );
+        assert_eq!(long.shortened(1, 2), Some(tensor.clone()));
+        let high = tensor.lengthened(0, 3, &nine).unwrap();
+        assert_eq!(
+            high,
+            HostTensor::from_i64(vec![3, 2], &[1, 2, 3, 4, 9, 9]).unwrap()
+        );
+        assert_eq!(
+            high.shortened(0, 1),
+            HostTensor::from_i64(vec![1, 2], &[1, 2]).ok()
+        );
+        assert_eq!(tensor.lengthened(1, 1, &nine), None);
+        assert_eq!(tensor.lengthened(2, 3, &nine), None);
+        assert_eq!(tensor.lengthened(1, 3, &nine[..4]), None);
+        assert_eq!(tensor.shortened(1, 3), None);
+    }
+
+    #[test]
+    fn numbers_become_elements_of_a_type() {
+        let bytes = HostTensor::from_numbers(DataType::Uint8, vec![2], &[0.0, 255.0]).unwrap();
+        assert_eq!(bytes.bytes(), [0, 255]);
+        assert!(HostTensor::from_numbers(DataType::Uint8, vec![1], &[0.5]).is_err());
+        let half = HostTensor::from_numbers(DataType::Float16, vec![1], &[0.5]).unwrap();
+        assert_eq!(half.to_f64(), [0.5]);
     }
 
     #[test]

@@ -14,6 +14,8 @@ pub(super) struct BuiltIn {
     note: &'static str,
     /// It is an archive of torch.export; else a GGUF file.
     is_network: bool,
+    /// What a network's `config.toml` would say.
+    pub(super) config: &'static str,
     data: &'static Aligned<[u8]>,
 }
 
@@ -27,6 +29,16 @@ static EMBER_EMBED: &Aligned<[u8]> =
 static DIGITS: &Aligned<[u8]> = &Aligned(*include_bytes!("../../../../models/digits.pt2"));
 static EXAMPLE: &Aligned<[u8]> = &Aligned(*include_bytes!("../../../../models/example.pt2"));
 
+/// Images of any size, of ink on paper or light on dark, become pixels from 0 (paper) to 16 (ink).
+const DIGITS_CONFIG: &str = "
+classes = ['0', '1', '2', '3', '4', '5', '6', '7', '8', '9']
+activation = 'none'
+[image]
+light_on_dark = true
+resample = 'box'
+rescale_factor = 0.06274509803921569
+";
+
 /// When the built-in models were made, in seconds of Unix time.
 const CREATED: u64 = 1_795_305_600;
 
@@ -36,24 +48,28 @@ pub(super) static BUILT_IN: [BuiltIn; 4] = [
         name: "ember",
         note: "a very small chat model, for trying things out",
         is_network: false,
+        config: "",
         data: EMBER,
     },
     BuiltIn {
         name: "ember-embed",
         note: "a very small embedding model, for trying things out",
         is_network: false,
+        config: "",
         data: EMBER_EMBED,
     },
     BuiltIn {
         name: "digits",
         note: "a small network that reads handwritten digits of 8x8 pixels",
         is_network: true,
+        config: DIGITS_CONFIG,
         data: DIGITS,
     },
     BuiltIn {
         name: "example",
         note: "a very small network that tells whether a row of numbers rises, for trying things out",
         is_network: true,
+        config: "",
         data: EXAMPLE,
     },
 ];

@@ -5,6 +5,7 @@
 
 mod built_in;
 mod describe;
+mod meaning;
 mod name;
 mod network;
 mod remove;
@@ -20,6 +21,7 @@ use hearth_formats::Checkpoint;
 use built_in::BUILT_IN;
 
 pub use describe::Stamp;
+pub use meaning::{Activation, Labels, NetworkMeaning};
 pub use network::{
     DeclaredTensor, NetworkConfig, NetworkEngine, NetworkFile, NetworkPlace, VersionPolicy,
 };

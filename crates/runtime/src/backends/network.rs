@@ -12,7 +12,9 @@ use hearth_graph::runtime::{
     Engine as GraphEngine, Engines, count_parameters, find, predicted_bytes, summarize,
 };
 use hearth_graph::script;
-use hearth_hub::catalog::{Fault, NetworkConfig, NetworkEngine, NetworkFile, Sound};
+use hearth_hub::catalog::{
+    Fault, NetworkConfig, NetworkEngine, NetworkFile, NetworkMeaning, Sound,
+};
 use hearth_hub::{Entry, Kind};
 use hearth_kernels::Bytes;
 use hearth_llm::{LoadObserver, ModelInfo};
@@ -109,6 +111,10 @@ impl Backend for NetworkBackend {
         observer: &dyn LoadObserver,
     ) -> Result<Box<dyn Weights>, Error> {
         let config = config(job)?;
+        let meaning = job.entry.network_meaning(&config);
+        let meaning = meaning.map_err(|problem| Error::Internal {
+            message: format!("model '{}' could not be loaded: {problem}", job.entry.name),
+        })?;
         let file = job
             .entry
             .open_network()
@@ -122,6 +128,7 @@ impl Backend for NetworkBackend {
             job: job.clone(),
             model,
             config,
+            meaning,
             engines,
             engine,
             preparation: self.shared.preparation.clone(),
@@ -131,6 +138,7 @@ impl Backend for NetworkBackend {
     fn verify(&self, entry: &Entry) -> Result<Sound, Fault> {
         let hashed_files = entry.verify_hashes()?;
         let config = entry.network_config().map_err(Fault::Network)?;
+        entry.network_meaning(&config).map_err(Fault::Network)?;
         let model = network_model(entry.open_network()?, &config.inputs);
         let summary = model.and_then(|model| summarize(&model));
         let summary = summary.map_err(|error| Fault::Network(error.to_string()))?;
@@ -196,6 +204,7 @@ struct NetworkWeights {
     job: Job,
     model: Bytes,
     config: NetworkConfig,
+    meaning: NetworkMeaning,
     engines: Engines,
     engine: GraphEngine,
     preparation: Preparation,
@@ -216,6 +225,7 @@ impl Weights for NetworkWeights {
             (self.job.entry.name.clone(), self.job.entry.version()),
             network.map_err(|error| refused(&self.job, error))?.into(),
             &self.config,
+            &self.meaning,
             self.model.len() as u64,
             self.preparation.clone(),
         )?))

@@ -1,8 +1,8 @@
 //! Inputs that arrive together, run together.
 //!
 //! A thread of its own runs the network. It takes the piece that is first by priority and arrival, and with it as many
-//! others of the same shapes as a batch has room for; where there is room left it waits for more, but not past the first one's
-//! delay. Pieces whose callers have gone, or whose deadlines have passed, are not run.
+//! others of the same shapes as a batch has room for, or of other lengths where sequences are filled up; where there is room left it
+//! waits for more, but not past the first one's delay. Pieces whose callers have gone, or whose deadlines have passed, are not run.
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
@@ -13,9 +13,16 @@ use hearth_graph::runtime::{HostTensor, Network, join, split};
 use hearth_llm::engine::Shutdown;
 use tokio::sync::oneshot;
 
+use super::padding::Padding;
 use super::planned::{Planned, shapes};
 use crate::Error;
 use crate::figures::NetworkFigures;
+
+/// Sequences are filled up by half as much as they have themselves, at most: beyond, what is saved by running them together
+/// goes into what fills them up.
+fn is_worthwhile(filled_up: usize, elements: usize) -> bool {
+    2 * filled_up <= 3 * elements
+}
 
 /// How pieces become batches.
 #[derive(Debug, Clone)]
@@ -28,6 +35,8 @@ pub(super) struct Batching {
     pub delay: Duration,
     /// Numbers of inputs that run at once where there are so many.
     pub preferred: Vec<usize>,
+    /// How sequences of different lengths run together, where they can.
+    pub padding: Option<Padding>,
 }
 
 /// What runs as one: a tensor for each of the network's inputs.
@@ -54,6 +63,8 @@ pub(super) struct Ran {
     pub batch: usize,
     /// Whether some of them were of other requests.
     pub shared: bool,
+    /// Whether it was filled up to the length of others.
+    pub padded: bool,
 }
 
 type Answer = Result<Ran, Error>;
@@ -232,10 +243,43 @@ impl Queue {
 }
 
 impl Piece {
-    /// Whether it may run with another.
-    fn runs_with(&self, other: &Piece) -> bool {
+    /// Whether it may run with another as they are.
+    fn is_like(&self, other: &Piece) -> bool {
         let mut tensors = self.tensors.iter().zip(&other.tensors);
-        !self.alone && tensors.all(|(a, b)| a.shape().get(1..) == b.shape().get(1..))
+        tensors.all(|(a, b)| a.shape().get(1..) == b.shape().get(1..))
+    }
+
+    /// The length of its sequences.
+    fn length(&self) -> usize {
+        Padding::length(&self.tensors).unwrap_or(0)
+    }
+}
+
+/// The sequences of a batch, as far as it is chosen.
+struct Sequences {
+    rows: usize,
+    longest: usize,
+    /// Elements of all of them, not filled up.
+    elements: usize,
+}
+
+impl Sequences {
+    fn of(piece: &Piece) -> Sequences {
+        Sequences {
+            rows: piece.rows,
+            longest: piece.length(),
+            elements: piece.rows * piece.length(),
+        }
+    }
+
+    /// Those with one piece more; `None` where too much would be filled up.
+    fn with(&self, piece: &Piece) -> Option<Sequences> {
+        let more = Sequences {
+            rows: self.rows + piece.rows,
+            longest: self.longest.max(piece.length()),
+            elements: self.elements + piece.rows * piece.length(),
+        };
+        is_worthwhile(more.rows * more.longest, more.elements).then_some(more)
     }
 }
 
@@ -286,17 +330,27 @@ impl State {
         let mut rows = first.rows;
         // So many of the places are a number of inputs that runs at once.
         let mut preferred = usize::from(batching.preferred.contains(&rows));
+        let mut sequences = Sequences::of(first);
         for (at, waiting) in self.waiting.iter().enumerate().skip(1) {
             if choice.is_full || room == 0 {
                 break;
             }
-            if !waiting.piece.runs_with(first) || !waiting.is_wanted(now) {
+            let piece = &waiting.piece;
+            if piece.alone || !waiting.is_wanted(now) {
                 continue;
             }
-            match room.checked_sub(waiting.piece.rows) {
+            let with = match &batching.padding {
+                Some(_) => sequences.with(piece),
+                None => piece.is_like(first).then(|| Sequences::of(first)),
+            };
+            let Some(with) = with else {
+                continue;
+            };
+            match room.checked_sub(piece.rows) {
                 Some(left) => {
                     room = left;
-                    rows += waiting.piece.rows;
+                    rows += piece.rows;
+                    sequences = with;
                     choice.places.push(at);
                     if batching.preferred.contains(&rows) {
                         preferred = choice.places.len();
@@ -414,11 +468,19 @@ impl Worker {
                 let request = pieces[0].request;
                 let shared = pieces.iter().any(|piece| piece.request != request);
                 let batch = pieces.iter().map(|piece| piece.rows).sum();
-                let ran = outputs.into_iter().map(|outputs| Ran {
-                    outputs,
-                    batch,
-                    shared,
-                });
+                let longest = pieces.iter().map(|piece| piece.length()).max();
+                let is_padded = |piece: &Piece| {
+                    self.batching.padding.is_some() && Some(piece.length()) != longest
+                };
+                let ran = outputs
+                    .into_iter()
+                    .zip(&pieces)
+                    .map(|(outputs, piece)| Ran {
+                        outputs,
+                        batch,
+                        shared,
+                        padded: is_padded(piece),
+                    });
                 ran.map(Ok).collect()
             }
             Err(error) if pieces.len() == 1 => vec![Err(error)],
@@ -429,6 +491,7 @@ impl Worker {
                         outputs: outputs.pop().unwrap_or_default(),
                         batch: piece.rows,
                         shared: false,
+                        padded: false,
                     })
                 });
                 alone.collect()
@@ -438,6 +501,21 @@ impl Worker {
             // Whoever has gone need not be told.
             let _ = waiting.tell.send(answer);
         }
+    }
+
+    /// The inputs of pieces as one, their sequences filled up to the longest.
+    fn joined(&self, pieces: &[&Piece]) -> Option<Vec<HostTensor>> {
+        let longest = pieces.iter().map(|piece| piece.length()).max()?;
+        let filled = pieces.iter().map(|piece| match &self.batching.padding {
+            Some(padding) => padding.lengthened(&piece.tensors, longest),
+            None => Some(piece.tensors.clone()),
+        });
+        let filled: Vec<Vec<HostTensor>> = filled.collect::<Option<_>>()?;
+        let inputs = (0..self.network.inputs().len()).map(|input| {
+            let parts = filled.iter().map(|tensors| tensors.get(input));
+            join(&parts.collect::<Option<Vec<_>>>()?)
+        });
+        inputs.collect()
     }
 
     /// What each of the pieces gives, computed as one.
@@ -451,12 +529,7 @@ impl Worker {
         let tensors = match pieces {
             [piece] => &piece.tensors,
             _ => {
-                let inputs = (0..self.network.inputs().len()).map(|input| {
-                    let parts = pieces.iter().map(|piece| piece.tensors.get(input));
-                    join(&parts.collect::<Option<Vec<_>>>()?)
-                });
-                let inputs: Option<Vec<HostTensor>> = inputs.collect();
-                joined = inputs.ok_or_else(|| odd("inputs"))?;
+                joined = self.joined(pieces).ok_or_else(|| odd("inputs"))?;
                 &joined
             }
         };
@@ -467,10 +540,14 @@ impl Worker {
             [piece] if piece.alone || !self.batching.is_batched => vec![outputs],
             _ => {
                 let mut each = vec![Vec::with_capacity(outputs.len()); pieces.len()];
-                for output in outputs {
+                for (place, output) in outputs.into_iter().enumerate() {
                     let parts = split(&output, &rows).ok_or_else(|| odd("outputs"))?;
-                    for (piece, part) in each.iter_mut().zip(parts) {
-                        piece.push(part);
+                    for ((piece, own), part) in pieces.iter().zip(&mut each).zip(parts) {
+                        let part = match &self.batching.padding {
+                            Some(padding) => padding.shortened(place, &part, piece.length()),
+                            None => Some(part),
+                        };
+                        own.push(part.ok_or_else(|| odd("outputs"))?);
                     }
                 }
                 each
@@ -615,6 +692,7 @@ mod tests {
                 most,
                 delay,
                 preferred,
+                padding: None,
             };
             Bench {
                 batcher: Batcher::start(Arc::new(network), batching, Vec::new()).unwrap(),

@@ -2,6 +2,9 @@
 
 mod batcher;
 mod declared;
+mod labels;
+mod media;
+mod padding;
 mod planned;
 mod warm_up;
 
@@ -14,7 +17,7 @@ use hearth_graph::onnx::ValueInfo;
 use hearth_graph::runtime::{
     Engine as GraphEngine, HostTensor, Network, SampleFormat, Samples, check_inputs, join,
 };
-use hearth_hub::catalog::NetworkConfig;
+use hearth_hub::catalog::{NetworkConfig, NetworkMeaning};
 use hearth_llm::engine::Shutdown;
 use serde_json::{Map, Value};
 
@@ -26,6 +29,12 @@ use crate::figures::Figures;
 use crate::preparation::Preparation;
 use batcher::{Batcher, Batching, Piece, Ran};
 use declared::Declared;
+use labels::Labels;
+use media::{Preparers, TextInputs};
+use padding::Padding;
+
+pub use labels::{ClassForm, ClassOptions};
+pub use media::is_image;
 pub(crate) use planned::numbers;
 
 /// Numbers for requests, so that a batch knows whether it is of several.
@@ -40,9 +49,10 @@ const MOST_PIECES: usize = 4096;
 /// The inputs of a prediction.
 #[derive(Debug, Clone)]
 pub enum Inputs {
-    /// One input of the network, or several: arrays of numbers, objects of tensors by name.
+    /// One input of the network, or several: arrays of numbers, texts, images in base64, objects of these by name.
     Json(Value),
-    /// The elements of one input, little-endian, for a network that takes one tensor.
+    /// An image file or a text, for a network that takes such; else the elements of one input, little-endian, for a network
+    /// that takes one tensor.
     Bytes(Bytes),
 }
 
@@ -55,6 +65,10 @@ pub struct PredictRequest {
     pub each: bool,
     /// Whether inputs may run together, with each other and those of other requests.
     pub batching: bool,
+    /// Whether texts that are too long are cut; else they are refused.
+    pub truncation: bool,
+    /// How the answer of a classifier is wanted.
+    pub classes: ClassOptions,
     /// 0 to 10, higher is run first.
     pub priority: u8,
     /// When to give up.
@@ -64,7 +78,8 @@ pub struct PredictRequest {
 /// What a network gave.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Prediction {
-    /// For each input, or the one, what the network gives: a number or nested arrays, by name where it has several outputs.
+    /// For each input, or the one, what the network gives: classes with scores where it is a classifier whose classes are known;
+    /// else a number or nested arrays, by name where it has several outputs.
     pub result: Value,
     /// Inputs that were sent.
     pub input_count: usize,
@@ -74,6 +89,8 @@ pub struct Prediction {
     pub batch_size: usize,
     /// Whether some ran together with other requests' inputs.
     pub shared: bool,
+    /// Whether some were filled up to the length of others that they ran with.
+    pub padded: bool,
 }
 
 /// Tensors to run a network on.
@@ -81,6 +98,10 @@ pub struct Prediction {
 pub struct InferRequest {
     /// By the names of the network's inputs. Where the first dimension counts inputs, it is the number of them.
     pub tensors: Vec<(String, HostTensor)>,
+    /// Texts and images in place of tensors: `text`, `text_pair`, and `image` or the name of the input that it fills.
+    pub files: Vec<(String, Vec<Bytes>)>,
+    /// Whether texts that are too long are cut; else they are refused.
+    pub truncation: bool,
     /// 0 to 10, higher is run first.
     pub priority: u8,
     /// When to give up.
@@ -95,8 +116,10 @@ pub struct NetworkService {
     inputs: Vec<ValueInfo>,
     outputs: Vec<ValueInfo>,
     /// The names of outputs' elements, by output.
-    labels: BTreeMap<String, Vec<String>>,
+    names: BTreeMap<String, Vec<String>>,
     format: SampleFormat,
+    preparers: Preparers,
+    labels: Option<Labels>,
     batching: Batching,
     batcher: Batcher,
     /// Bytes of the engine's copies of the weights, once it has all its plans.
@@ -110,6 +133,7 @@ impl NetworkService {
         (name, version): (String, u64),
         network: Arc<dyn Network>,
         config: &NetworkConfig,
+        meaning: &NetworkMeaning,
         file_bytes: u64,
         preparation: Preparation,
     ) -> Result<Self, Error> {
@@ -122,7 +146,7 @@ impl NetworkService {
         let declared = Declared::check(network.inputs(), network.outputs(), config);
         let declared = declared.map_err(|problem| unfit(format!("config.pbtxt: {problem}")));
         let Declared { inputs, is_batched } = declared?;
-        let labels = config.read_labels().map_err(unfit)?;
+        let names = config.read_labels().map_err(unfit)?;
         if !config.unused.is_empty() {
             let fields = config.unused.join(", ");
             tracing::info!(
@@ -131,14 +155,34 @@ impl NetworkService {
                 "config.pbtxt says what is not used here"
             );
         }
+        let preparers = Preparers::new(meaning, &inputs, is_batched);
+        for problem in preparers.unused(meaning) {
+            tracing::warn!(
+                model = name,
+                problem,
+                "a file beside the network is of no use"
+            );
+        }
+        let pad = preparers
+            .text()
+            .and_then(TextInputs::pad)
+            .or(meaning.pad_token);
+        let padding = pad
+            .filter(|_| is_batched)
+            .and_then(|pad| Padding::of(&*network, pad));
+        let padding = padding.filter(|padding| padding.is_harmless(&*network));
         let batching = Batching {
             is_batched,
             most: config.max_batch_size,
             delay: config.max_delay,
             preferred: config.preferred_batch_sizes.clone(),
+            padding,
         };
         let plans = network.plans_kept().filter(|_| is_batched);
         let numbers = plans.map_or_else(Vec::new, |plans| numbers(batching.most, plans));
+        let labels = meaning.labels.clone().and_then(|said| {
+            Labels::new(said, network.outputs(), |output| network.are_scores(output))
+        });
         let cannot_start = |error: std::io::Error| Error::Internal {
             message: format!("network '{name}' cannot be started: {error}"),
         };
@@ -148,6 +192,8 @@ impl NetworkService {
             outputs: network.outputs().to_vec(),
             format: SampleFormat::new(&inputs, is_batched),
             inputs,
+            preparers,
+            names,
             labels,
             batcher: Batcher::start(network, batching.clone(), numbers).map_err(cannot_start)?,
             batching,
@@ -172,6 +218,11 @@ impl NetworkService {
         self.engine.to_string()
     }
 
+    /// Whether sequences of different lengths can run together, the shorter ones filled up.
+    pub fn is_padded(&self) -> bool {
+        self.batching.padding.is_some()
+    }
+
     /// Whether inputs can run together: the network's first dimension counts them.
     pub fn is_batched(&self) -> bool {
         self.batching.is_batched
@@ -187,9 +238,34 @@ impl NetworkService {
         &self.outputs
     }
 
-    /// The names of an output's elements, where its files say them.
-    pub fn labels(&self, output: &str) -> &[String] {
-        self.labels.get(output).map_or(&[], Vec::as_slice)
+    /// The classes that its answers name, where it is a classifier whose classes are known.
+    pub fn classes(&self) -> Option<&[String]> {
+        self.labels.as_ref().map(Labels::names)
+    }
+
+    /// The class of each number of the output at `place`; `None` where that is none of classes.
+    pub fn classes_of(&self, place: usize) -> Option<&[String]> {
+        let labels = self.labels.as_ref();
+        let labels = labels.filter(|labels| labels.output() == place);
+        let named = || self.names.get(&self.outputs.get(place)?.name);
+        labels
+            .map(Labels::names)
+            .or_else(|| named().map(Vec::as_slice))
+    }
+
+    /// The name of the input that images fill; `None` where the network takes no images.
+    pub fn image_input(&self) -> Option<&str> {
+        Some(self.inputs.get(self.preparers.image()?)?.name.as_str())
+    }
+
+    /// Whether the network takes texts.
+    pub fn takes_text(&self) -> bool {
+        self.preparers.text().is_some()
+    }
+
+    /// Most tokens of a text, where the network takes texts and that is known.
+    pub fn max_tokens(&self) -> Option<usize> {
+        self.preparers.text()?.longest()
     }
 
     /// Most inputs that run together.
@@ -216,19 +292,24 @@ impl NetworkService {
             inputs,
             each,
             batching,
+            truncation,
+            classes,
             priority,
             deadline,
         } = request;
+        // The time that a text or an image takes is not told by its length.
+        let is_plain = self.preparers.is_empty();
         let is_short = match &inputs {
-            Inputs::Json(value) => is_short(value),
-            Inputs::Bytes(_) => true,
+            Inputs::Json(value) => is_short(value) && (is_plain || !has_texts(value)),
+            Inputs::Bytes(_) => is_plain,
         };
         let service = Arc::clone(self);
         let read = move || {
+            let (format, mut media) = (&service.format, service.preparers.for_request(truncation));
             match (inputs, each) {
-                (Inputs::Json(inputs), true) => service.format.read_batch("inputs", &inputs),
-                (Inputs::Json(inputs), false) => service.format.read("inputs", &inputs),
-                (Inputs::Bytes(bytes), _) => service.format.read_bytes("inputs", bytes),
+                (Inputs::Json(inputs), true) => format.read_batch("inputs", &inputs, &mut media),
+                (Inputs::Json(inputs), false) => format.read("inputs", &inputs, &mut media),
+                (Inputs::Bytes(bytes), _) => format.read_bytes("inputs", bytes, &mut media),
             }
             .map_err(|problem| Error::invalid("inputs", problem))
         };
@@ -249,13 +330,14 @@ impl NetworkService {
         let ran = self.run(pieces.collect()).await?;
         let batch_size = ran.iter().map(|ran| ran.batch).max().unwrap_or(0);
         let shared = ran.iter().any(|ran| ran.shared);
+        let padded = ran.iter().any(|ran| ran.padded);
         let outputs = ran.iter().flat_map(|ran| &ran.outputs);
         let elements: usize = outputs
             .map(|out| out.bytes().len() / out.dtype().bytes())
             .sum();
         let service = Arc::clone(self);
         let write = move || {
-            let results = ran.into_iter().map(|ran| service.write(ran));
+            let results = ran.into_iter().map(|ran| service.write(ran, classes));
             let mut results = results.collect::<Result<Vec<Value>, _>>()?;
             Ok(match (is_batch, results.pop()) {
                 (false, Some(result)) => result,
@@ -268,6 +350,7 @@ impl NetworkService {
             is_batch,
             batch_size,
             shared,
+            padded,
         })
     }
 
@@ -276,7 +359,21 @@ impl NetworkService {
     ///
     /// Where the first dimension counts inputs, they run together with those of other requests, and in several runs if they are
     /// more than a batch may have.
-    pub(crate) async fn infer(&self, request: InferRequest) -> Result<Vec<HostTensor>, Error> {
+    pub(crate) async fn infer(
+        self: &Arc<Self>,
+        mut request: InferRequest,
+    ) -> Result<Vec<HostTensor>, Error> {
+        let files = std::mem::take(&mut request.files);
+        if !files.is_empty() {
+            let (service, truncation) = (Arc::clone(self), request.truncation);
+            let read = move || {
+                let made = service
+                    .preparers
+                    .columns(&service.inputs, &files, truncation);
+                made.map_err(|problem| Error::invalid("inputs", problem))
+            };
+            request.tensors.extend(self.prepare(false, read).await?);
+        }
         let tensors = self.in_order(request.tensors)?;
         let wrong = |problem: String| Error::invalid("inputs", problem);
         check_inputs(&self.inputs, &tensors).map_err(|error| wrong(error.to_string()))?;
@@ -382,8 +479,8 @@ impl NetworkService {
         }
     }
 
-    /// The outputs of one input: as it is where there is one, else by name.
-    fn write(&self, ran: Ran) -> Result<Value, Error> {
+    /// The outputs of one input: as it is where there is one, else by name; classes in place of a classifier's numbers.
+    fn write(&self, ran: Ran, classes: ClassOptions) -> Result<Value, Error> {
         let outputs = ran.outputs.into_iter().map(|output| {
             let output = match self.batching.is_batched {
                 true => output.into_only_row(),
@@ -392,14 +489,32 @@ impl NetworkService {
             output.ok_or_else(|| self.broken("does not count inputs as it says"))
         });
         let outputs = outputs.collect::<Result<Vec<_>, _>>()?;
-        Ok(match outputs.as_slice() {
-            [output] => output.to_json(),
-            outputs => {
-                let members = self.outputs.iter().zip(outputs);
-                let members = members.map(|(info, output)| (info.name.clone(), output.to_json()));
+        let labels = self.labels.as_ref();
+        let labels = labels.filter(|_| classes.form != ClassForm::Numbers);
+        let told = outputs.iter().enumerate().map(|(at, output)| {
+            let labels = labels.filter(|labels| labels.output() == at);
+            let classes = labels.and_then(|labels| labels.tell(output, classes));
+            classes.unwrap_or_else(|| output.to_json())
+        });
+        let mut told: Vec<Value> = told.collect();
+        Ok(match (told.pop(), told.is_empty()) {
+            (Some(only), true) => only,
+            (last, _) => {
+                let names = self.outputs.iter().map(|info| info.name.clone());
+                let members = names.zip(told.into_iter().chain(last));
                 Value::Object(members.collect::<Map<_, _>>())
             }
         })
+    }
+}
+
+/// Whether there is a text within a value.
+fn has_texts(value: &Value) -> bool {
+    match value {
+        Value::String(_) => true,
+        Value::Array(items) => items.iter().any(has_texts),
+        Value::Object(members) => members.values().any(has_texts),
+        _ => false,
     }
 }
 

@@ -148,6 +148,7 @@ use crate::{health, metrics, probes};
         kserve::repository::unload,
         torchserve::ping::ping,
         torchserve::predictions::predict,
+        torchserve::predictions::put,
         torchserve::predictions::version_predict,
     )
 )]
@@ -204,6 +205,7 @@ fn operation<'a>(item: &'a mut PathItem, method: &Method) -> Option<&'a mut Oper
     match method.as_str() {
         "GET" => item.get.as_mut(),
         "POST" => item.post.as_mut(),
+        "PUT" => item.put.as_mut(),
         "DELETE" => item.delete.as_mut(),
         _ => None,
     }

@@ -211,6 +211,14 @@ impl Network for TractNetwork {
         &self.signature.outputs
     }
 
+    fn are_scores(&self, output: usize) -> bool {
+        self.signature
+            .are_scores
+            .get(output)
+            .copied()
+            .unwrap_or(false)
+    }
+
     fn run(&self, inputs: &[HostTensor]) -> Result<Vec<HostTensor>> {
         check_inputs(self.inputs(), inputs)?;
         match inputs.first().and_then(HostTensor::rows) {

@@ -5,8 +5,10 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use hearth_formats::torchscript::{DeclaredDim, DeclaredInput};
+use hearth_vision::ImageConfig;
 use serde::Deserialize;
 
+use super::super::meaning::Activation;
 use super::NetworkPlace;
 use super::policy::VersionPolicy;
 use super::triton::{DeclaredTensor, TritonConfig};
@@ -46,6 +48,12 @@ pub struct NetworkConfig {
     pub labels: Vec<(String, PathBuf)>,
     /// What is said and not used: names of fields.
     pub unused: Vec<String>,
+    /// The names of a classifier's classes.
+    pub classes: Option<Vec<String>>,
+    /// What makes scores of a classifier's numbers.
+    pub activation: Option<Activation>,
+    /// How images are made inputs.
+    pub image: Option<ImageConfig>,
 }
 
 /// An engine that networks run on.
@@ -68,6 +76,9 @@ struct ConfigFile {
     versions: Option<VersionPolicy>,
     #[serde(default)]
     inputs: BTreeMap<String, InputTable>,
+    classes: Option<Vec<String>>,
+    activation: Option<Activation>,
+    image: Option<toml::Table>,
 }
 
 /// An input of the file, below `inputs.NAME`.
@@ -112,6 +123,9 @@ impl Default for NetworkConfig {
             gives: Vec::new(),
             labels: Vec::new(),
             unused: Vec::new(),
+            classes: None,
+            activation: None,
+            image: None,
         }
     }
 }
@@ -152,6 +166,9 @@ impl NetworkConfig {
             engine: file.engine,
             inputs: inputs.collect::<Result<_, _>>()?,
             versions: file.versions.unwrap_or(default.versions.clone()),
+            classes: file.classes,
+            activation: file.activation,
+            image: file.image.map(image).transpose()?,
             ..default
         };
         Ok((
@@ -189,6 +206,11 @@ impl NetworkConfig {
             unused: triton.unused,
             ..self
         })
+    }
+
+    /// What a part of the program says of itself in the words of a `config.toml`.
+    pub(in crate::catalog) fn built_in(text: &str) -> Result<NetworkConfig, String> {
+        NetworkConfig::parse(text).map(|(config, _)| config)
     }
 
     /// What is said about the network at `place`.
@@ -248,6 +270,17 @@ pub(super) fn read_text(path: &Path, longest: u64) -> Result<String, String> {
     std::fs::read_to_string(path).map_err(|error| error.to_string())
 }
 
+/// What the table `image` says.
+fn image(table: toml::Table) -> Result<ImageConfig, String> {
+    let known = |name: &String| ImageConfig::NAMES.contains(&name.as_str());
+    if let Some(name) = table.keys().find(|name| !known(name)) {
+        let names = ImageConfig::NAMES.join(", ");
+        return Err(format!("image.{name} is not known; there are {names}"));
+    }
+    let image = table.try_into::<ImageConfig>();
+    image.map_err(|error| format!("image: {}", error.message()))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -279,6 +312,14 @@ mod tests {
                 .unwrap()
         );
         assert_eq!(inputs[1], "x=float32[batch,3,-1]".parse().unwrap());
+        let classifier = "classes = ['a', 'b']\nactivation = 'sigmoid'\n[image]\nsize = 28\nresample = 'box'\nimage_std = [2]";
+        let classifier = read(classifier).unwrap();
+        assert_eq!(classifier.classes, Some(vec!["a".into(), "b".into()]));
+        assert_eq!(classifier.activation, Some(Activation::Sigmoid));
+        assert_eq!(
+            classifier.image.and_then(|image| image.image_std),
+            Some(vec![2.0])
+        );
         for (text, policy) in [
             ("versions = \"all\"", VersionPolicy::All),
             ("versions = { latest = 2 }", VersionPolicy::Latest(2)),
@@ -306,6 +347,9 @@ mod tests {
             ("[inputs.x]\nshape = [-3]", "-3 is no size"),
             ("[inputs.x]\nsize = 3", "size"),
             ("max_batch_size = ", "max_batch_size"),
+            ("activation = 'relu'", "relu"),
+            ("[image]\nmean = [1]", "image.mean is not known"),
+            ("[image]\nresample = 'soft'", "image: resample is 0 to 5"),
         ] {
             let error = read(text).expect_err(text);
             assert!(error.contains(problem), "{text}: {error}");

@@ -12,6 +12,7 @@ use hearth_formats::torchscript::ScriptArchive;
 use hearth_kernels::Bytes;
 
 use super::built_in::BUILT_IN;
+use super::meaning::NetworkMeaning;
 use super::{Entry, Kind, Location};
 
 pub use config::{NetworkConfig, NetworkEngine};
@@ -99,7 +100,21 @@ impl Entry {
     /// # Errors
     /// A sentence: which file is wrong, and what.
     pub fn network_config(&self) -> Result<NetworkConfig, String> {
-        let place = self.place.as_ref();
-        place.map_or_else(|| Ok(NetworkConfig::default()), NetworkConfig::of)
+        match (&self.place, &self.location) {
+            (Some(place), _) => NetworkConfig::of(place),
+            (None, Location::Path(_)) => Ok(NetworkConfig::default()),
+            (None, Location::BuiltIn) => {
+                let model = BUILT_IN.iter().find(|model| model.name == self.name);
+                NetworkConfig::built_in(model.map_or("", |model| model.config))
+            }
+        }
+    }
+
+    /// What the files beside the network say about its inputs and outputs, `config` among them.
+    ///
+    /// # Errors
+    /// A sentence: which file is wrong, and what.
+    pub fn network_meaning(&self, config: &NetworkConfig) -> Result<NetworkMeaning, String> {
+        NetworkMeaning::read(config, |name| self.place.as_ref()?.beside(name))
     }
 }

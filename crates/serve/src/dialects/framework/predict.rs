@@ -5,7 +5,10 @@ use std::time::Duration;
 use axum::Json;
 use axum::extract::rejection::PathRejection;
 use axum::extract::{Path, Request, State};
-use hearth_runtime::{Ask, Error, Inputs, PredictRequest, Prediction};
+use bytes::Bytes;
+use hearth_runtime::{
+    Activation, Ask, ClassForm, ClassOptions, Error, Inputs, PredictRequest, Prediction, is_image,
+};
 use serde::Serialize;
 use serde_json::{Value, json};
 use utoipa::ToSchema;
@@ -13,9 +16,11 @@ use utoipa::ToSchema;
 use super::error::{ApiError, Errors};
 use crate::admission::Ticket;
 use crate::answer::before;
+use crate::audit::Note;
 use crate::caller::Caller;
-use crate::extract::admit;
+use crate::extract::{admit_bytes, parse_object, parse_with};
 use crate::fields::{FieldError, Fields};
+use crate::inputs::{boundary, fields, parts};
 use crate::metrics::Measure;
 use crate::network::network;
 use crate::problem::{Kind, Problem};
@@ -24,6 +29,16 @@ use crate::state::App;
 /// The network that runs where none is named; a part of the program.
 const DEFAULT_MODEL: &str = "example";
 
+/// The fields of a request besides its inputs, which are parts of a form too.
+const FIELDS: [&str; 6] = [
+    "model_name",
+    "priority",
+    "timeout",
+    "enable_batching",
+    "token",
+    "parameters",
+];
+
 /// What is to be predicted.
 #[derive(Debug, Clone, PartialEq, ToSchema)]
 #[schema(as = framework::Predict)]
@@ -31,8 +46,9 @@ pub struct Predict {
     /// The network, or `NAME:VERSION` for one of its versions; `example` where none is named.
     #[schema(value_type = Option<String>, default = "example", example = "example")]
     model_name: String,
-    /// One input of the network, or an array of them: nested arrays of numbers, an object of them by the names of the
-    /// network's inputs, or `{"dtype", "shape", "data"}` with the bytes in base64.
+    /// One input of the network, or an array of them: nested arrays of numbers, `{"dtype", "shape", "data"}` with the bytes in
+    /// base64, a text, two texts that are judged together, an image in base64, or an object of such by the names of the network's
+    /// inputs. There a text is `text` (and `text_pair`), an image `image` or the name of the input that it fills.
     inputs: Value,
     /// 0 to 10, higher is run first.
     #[schema(value_type = Option<u8>, default = 0, minimum = 0, maximum = 10)]
@@ -43,9 +59,84 @@ pub struct Predict {
     /// Whether inputs may run together, with each other and those of other requests.
     #[schema(value_type = Option<bool>, default = true)]
     enable_batching: bool,
+    /// How texts are read and classes are told.
+    #[schema(value_type = Option<PredictParameters>)]
+    parameters: PredictParameters,
     /// A credential, as in `Authorization`.
     #[schema(value_type = Option<String>)]
     token: (),
+}
+
+/// How texts are read and classes are told.
+#[derive(Debug, Clone, Copy, Default, PartialEq, ToSchema)]
+#[schema(as = framework::PredictParameters)]
+pub struct PredictParameters {
+    /// Most classes of an answer, the most likely first; 5 unless told otherwise.
+    #[schema(value_type = Option<u32>, minimum = 1)]
+    top_k: Option<usize>,
+    /// Whether a classifier's answer has labels with scores, where the labels are known; else it has the network's own numbers.
+    #[schema(value_type = Option<bool>, default = true)]
+    labels: bool,
+    /// What makes scores of a classifier's numbers: `softmax`, `sigmoid` or `none`; as the model says, if left out.
+    #[schema(value_type = Option<String>)]
+    function_to_apply: Option<Activation>,
+    /// Whether a text that is too long is cut; else it is answered with 422.
+    #[schema(value_type = Option<bool>, default = false)]
+    truncation: bool,
+}
+
+impl PredictParameters {
+    fn read(fields: &Fields) -> Result<Self, FieldError> {
+        const NAMES: [&str; 4] = ["top_k", "labels", "function_to_apply", "truncation"];
+        let Some(members) = fields.object("parameters")? else {
+            return Ok(Self::default_with_labels());
+        };
+        if let Some((name, value)) = members
+            .iter()
+            .find(|(name, _)| !NAMES.contains(&name.as_str()))
+        {
+            let field = format!("parameters.{name}");
+            return Err(FieldError::unsupported(field, NAMES.join(", "), value));
+        }
+        let own = Fields::new(members.clone());
+        let within = |error: FieldError| error.within("parameters");
+        let activation = match own.string("function_to_apply").map_err(within)? {
+            None => None,
+            Some("softmax") => Some(Activation::Softmax),
+            Some("sigmoid") => Some(Activation::Sigmoid),
+            Some("none") => Some(Activation::None),
+            Some(other) => {
+                let expected = "softmax, sigmoid or none";
+                let error = FieldError::invalid("function_to_apply", expected, &json!(other));
+                return Err(within(error));
+            }
+        };
+        let top_k = own.integer("top_k", 1..=1_000_000).map_err(within)?;
+        Ok(Self {
+            top_k: top_k.and_then(|count| usize::try_from(count).ok()),
+            labels: own.boolean("labels").map_err(within)?.unwrap_or(true),
+            function_to_apply: activation,
+            truncation: own.boolean("truncation").map_err(within)?.unwrap_or(false),
+        })
+    }
+
+    fn default_with_labels() -> Self {
+        Self {
+            labels: true,
+            ..Self::default()
+        }
+    }
+
+    fn classes(&self) -> ClassOptions {
+        ClassOptions {
+            form: match self.labels {
+                true => ClassForm::List,
+                false => ClassForm::Numbers,
+            },
+            top_k: self.top_k,
+            activation: self.function_to_apply,
+        }
+    }
 }
 
 impl Predict {
@@ -58,6 +149,7 @@ impl Predict {
         let timeout = fields.number("timeout", 0.001..=86_400.0)?.unwrap_or(30.0);
         // What it says was looked at where the caller was let in.
         fields.string("token")?;
+        let parameters = PredictParameters::read(fields)?;
         let inputs = fields.take("inputs").ok_or_else(|| {
             FieldError::missing("inputs", "an input of the network, or an array of them")
         })?;
@@ -67,6 +159,7 @@ impl Predict {
             priority: u8::try_from(priority).unwrap_or(0),
             timeout: Duration::from_secs_f64(timeout),
             enable_batching: fields.boolean("enable_batching")?.unwrap_or(true),
+            parameters,
             token: (),
         })
     }
@@ -85,14 +178,46 @@ impl Predict {
     }
 }
 
+/// A request's body.
+struct Received {
+    fields: Fields,
+    /// An image that is the body, in place of `inputs`.
+    file: Option<Bytes>,
+}
+
+/// Admits a request, then reads its body: JSON, a multipart form, or an image.
+async fn receive(app: &App, request: Request) -> Result<(Ticket, Received), Problem> {
+    let boundary = boundary(request.headers());
+    let note = request.extensions().get::<Note>().cloned();
+    let (ticket, body) = admit_bytes(app, request).await?;
+    if is_image(&body) {
+        // So that it reads as other requests do.
+        let inputs = [("inputs".to_owned(), json!(""))];
+        let received = Received {
+            fields: Fields::new(inputs.into_iter().collect()),
+            file: Some(body),
+        };
+        return Ok((ticket, received));
+    }
+    let fields = match boundary {
+        Some(boundary) => fields(parts(body, boundary).await?, &FIELDS)?,
+        None => parse_with(body, |bytes| parse_object(bytes)).await?,
+    };
+    if let Some(note) = note.filter(|_| app.settings().audit_prompts) {
+        note.prompt(&fields);
+    }
+    Ok((ticket, Received { fields, file: None }))
+}
+
 /// What a network gave.
 #[derive(Debug, Serialize, ToSchema)]
 #[schema(as = framework::Predicted)]
 pub struct Predicted {
     /// Always true.
     success: bool,
-    /// A number or nested arrays, by name where the network has several outputs; of a batch, an array of one for each input.
-    /// What JSON has no number for is null.
+    /// Of a classifier whose labels are known, `[{"label", "score"}, ...]`, the most likely first; else a number or nested arrays.
+    /// By name where the network has several outputs; of a batch, an array of one for each input. What JSON has no number for
+    /// is null.
     #[schema(example = 0.75)]
     result: Value,
     /// Seconds, from the request's arrival on.
@@ -135,17 +260,26 @@ pub struct BatchInfo {
     processed_as_batch: bool,
     /// Whether some of them were other requests'.
     concurrent_optimization: bool,
+    /// Whether some of this request's were filled up to the length of others.
+    padded: bool,
 }
 
 /// Runs a network on one input or several.
 ///
-/// An array of one level more than an input of the network has is a batch. Inputs that the network does not take are
-/// answered with 422, which says what it does.
+/// An array of one level more than an input of the network has is a batch, and so is an array of texts or images. Inputs that
+/// the network does not take are answered with 422, which says what it does.
+///
+/// The body may also be a multipart form with the same fields as parts, where a part `file` is an image (several are a batch), or
+/// an image by itself.
 #[utoipa::path(
     post, path = "/predict", tag = "framework",
-    request_body(content = Predict, example = json!({
-        "model_name": "example", "inputs": [1, 2, 3, 4, 5], "priority": 0, "timeout": 30.0, "enable_batching": true
-    })),
+    request_body(content(
+        (Predict = "application/json", example = json!({
+            "model_name": "example", "inputs": [1, 2, 3, 4, 5], "priority": 0, "timeout": 30.0, "enable_batching": true
+        })),
+        (Predict = "multipart/form-data"),
+        (Vec<u8> = "image/jpeg"),
+    )),
     responses((status = 200, description = "What the network gave", body = Predicted), Errors)
 )]
 pub async fn predict(
@@ -154,9 +288,18 @@ pub async fn predict(
     measure: Measure,
     request: Request,
 ) -> Result<Json<Predicted>, ApiError> {
-    let (ticket, mut fields) = admit(&app, request).await?;
-    let asked = Predict::read(&mut fields)?;
-    answer(&app, &caller, &measure, &ticket, asked, false).await
+    let (ticket, mut received) = receive(&app, request).await?;
+    let asked = Predict::read(&mut received.fields)?;
+    answer(
+        &app,
+        &caller,
+        &measure,
+        &ticket,
+        asked,
+        received.file,
+        false,
+    )
+    .await
 }
 
 /// Runs a network on several inputs: each element of `inputs` is one.
@@ -173,16 +316,20 @@ pub async fn predict_batch(
     measure: Measure,
     request: Request,
 ) -> Result<Json<Predicted>, ApiError> {
-    let (ticket, mut fields) = admit(&app, request).await?;
-    let asked = Predict::read_batch(&mut fields)?;
-    answer(&app, &caller, &measure, &ticket, asked, true).await
+    let (ticket, mut received) = receive(&app, request).await?;
+    let asked = Predict::read_batch(&mut received.fields)?;
+    answer(&app, &caller, &measure, &ticket, asked, None, true).await
 }
 
 /// Runs the network of the path on one input or several.
 #[utoipa::path(
     post, path = "/{model_name}/predict", tag = "framework",
     params(("model_name" = String, Path, description = "The network", example = "example")),
-    request_body(content = Predict, example = json!({"inputs": [1, 2, 3, 4, 5]})),
+    request_body(content(
+        (Predict = "application/json", example = json!({"inputs": [1, 2, 3, 4, 5]})),
+        (Predict = "multipart/form-data"),
+        (Vec<u8> = "image/jpeg"),
+    )),
     responses((status = 200, description = "What the network gave", body = Predicted), Errors)
 )]
 pub async fn predict_model(
@@ -193,7 +340,8 @@ pub async fn predict_model(
     request: Request,
 ) -> Result<Json<Predicted>, ApiError> {
     let Path(model_name) = path?;
-    let (ticket, mut fields) = admit(&app, request).await?;
+    let (ticket, mut received) = receive(&app, request).await?;
+    let fields = &mut received.fields;
     if let Some(other) = fields
         .string("model_name")?
         .filter(|name| *name != model_name)
@@ -203,18 +351,28 @@ pub async fn predict_model(
     }
     let asked = Predict {
         model_name,
-        ..Predict::read(&mut fields)?
+        ..Predict::read(fields)?
     };
-    answer(&app, &caller, &measure, &ticket, asked, false).await
+    answer(
+        &app,
+        &caller,
+        &measure,
+        &ticket,
+        asked,
+        received.file,
+        false,
+    )
+    .await
 }
 
-/// `each`: each element of the inputs is one, whatever its shape.
+/// `file`: an image in place of the inputs; `each`: each element of the inputs is one, whatever its shape.
 async fn answer(
     app: &App,
     caller: &Caller,
     measure: &Measure,
     ticket: &Ticket,
     asked: Predict,
+    file: Option<Bytes>,
     each: bool,
 ) -> Result<Json<Predicted>, ApiError> {
     let deadline = Some(ticket.entered() + asked.timeout);
@@ -225,9 +383,14 @@ async fn answer(
     };
     let network = network(app, caller, measure, &asked.model_name, None, ask).await?;
     let request = PredictRequest {
-        inputs: Inputs::Json(asked.inputs),
+        inputs: match file {
+            Some(file) => Inputs::Bytes(file),
+            None => Inputs::Json(asked.inputs),
+        },
         each,
         batching: asked.enable_batching,
+        truncation: asked.parameters.truncation,
+        classes: asked.parameters.classes(),
         priority: asked.priority,
         deadline,
     };
@@ -238,6 +401,7 @@ async fn answer(
         is_batch,
         batch_size,
         shared,
+        padded,
     } = prediction.map_err(unfit)?;
     Ok(Json(Predicted {
         success: true,
@@ -254,6 +418,7 @@ async fn answer(
             inflight_batching_enabled: asked.enable_batching && network.is_batched(),
             processed_as_batch: batch_size > 1,
             concurrent_optimization: shared,
+            padded,
         },
     }))
 }
@@ -289,6 +454,7 @@ mod tests {
             priority: 0,
             timeout: Duration::from_secs(30),
             enable_batching: true,
+            parameters: PredictParameters::default_with_labels(),
             token: (),
         };
         assert_eq!(asked, expected);
@@ -296,7 +462,7 @@ mod tests {
 
     #[test]
     fn wrong_fields_are_refused_by_name() {
-        use crate::fields::Reason::{Invalid, Missing, WrongType};
+        use crate::fields::Reason::{Invalid, Missing, Unsupported, WrongType};
         for (body, field, reason) in [
             (json!({}), "inputs", Missing),
             (json!({"inputs": null}), "inputs", Missing),
@@ -323,6 +489,31 @@ mod tests {
                 WrongType,
             ),
             (json!({"inputs": 1, "token": 1}), "token", WrongType),
+            (
+                json!({"inputs": 1, "parameters": 5}),
+                "parameters",
+                WrongType,
+            ),
+            (
+                json!({"inputs": 1, "parameters": {"top_k": 0}}),
+                "parameters.top_k",
+                Invalid,
+            ),
+            (
+                json!({"inputs": 1, "parameters": {"truncation": 1}}),
+                "parameters.truncation",
+                WrongType,
+            ),
+            (
+                json!({"inputs": 1, "parameters": {"function_to_apply": "relu"}}),
+                "parameters.function_to_apply",
+                Invalid,
+            ),
+            (
+                json!({"inputs": 1, "parameters": {"max_length": 8}}),
+                "parameters.max_length",
+                Unsupported,
+            ),
         ] {
             let error = Predict::read(&mut fields(body.clone())).expect_err(&body.to_string());
             assert_eq!(

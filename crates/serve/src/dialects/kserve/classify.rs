@@ -1,14 +1,16 @@
 //! The classification extension: the largest elements of an output in place of the tensor.
+//!
+//! Where the classes of the elements are known, each text has its class at the end.
 
 use hearth_runtime::HostTensor;
 
-/// The `count` largest elements of each row, largest first, as texts `VALUE:INDEX`, or `VALUE:INDEX:LABEL` where the element has a
-/// label, and the shape that they have together. Without rows the tensor is one.
+/// The `count` largest elements of each row, largest first, as texts `VALUE:INDEX` or `VALUE:INDEX:CLASS`, and the shape that
+/// they have together. Without rows the tensor is one.
 pub fn classify(
     tensor: &HostTensor,
     count: usize,
     has_rows: bool,
-    labels: &[String],
+    classes: Option<&[String]>,
 ) -> (Vec<u64>, Vec<String>) {
     let values = tensor.to_f64();
     let rows = tensor.rows().filter(|_| has_rows);
@@ -22,8 +24,9 @@ pub fn classify(
         let key = |x: f64| if x.is_nan() { f64::NEG_INFINITY } else { x };
         places.sort_by(|&a, &b| key(row[b]).total_cmp(&key(row[a])));
         let largest = places.into_iter().take(count);
-        texts.extend(largest.map(|at| match labels.get(at) {
-            Some(label) => format!("{:.6}:{at}:{label}", row[at]),
+        let class = |at: usize| classes.and_then(|classes| classes.get(at));
+        texts.extend(largest.map(|at| match class(at) {
+            Some(class) => format!("{:.6}:{at}:{class}", row[at]),
             None => format!("{:.6}:{at}", row[at]),
         }));
     }
@@ -38,26 +41,18 @@ mod tests {
     fn the_largest_of_each_row() {
         let values = [0.25, 0.5, 0.25, f32::NAN, -1.0, 3.0];
         let tensor = HostTensor::from_f32(vec![2, 3], &values).expect("a tensor");
-        let (shape, texts) = classify(&tensor, 2, true, &[]);
+        let (shape, texts) = classify(&tensor, 2, true, None);
         assert_eq!(shape, [2, 2]);
         assert_eq!(
             texts,
             ["0.500000:1", "0.250000:0", "3.000000:2", "-1.000000:1"]
         );
-        let (shape, texts) = classify(&tensor, 1, false, &[]);
+        let (shape, texts) = classify(&tensor, 1, false, None);
         assert_eq!((shape, texts), (vec![1], vec!["3.000000:5".to_owned()]));
-        let (shape, texts) = classify(&tensor, 9, true, &[]);
+        let (shape, texts) = classify(&tensor, 9, true, None);
         assert_eq!((shape, texts.len()), (vec![2, 3], 6));
-        let labels = ["cat", "dog"].map(str::to_owned);
-        let (_, texts) = classify(&tensor, 2, true, &labels);
-        assert_eq!(
-            texts,
-            [
-                "0.500000:1:dog",
-                "0.250000:0:cat",
-                "3.000000:2",
-                "-1.000000:1:dog"
-            ]
-        );
+        let classes = ["a".to_owned(), "b".to_owned(), "c".to_owned()];
+        let (_, texts) = classify(&tensor, 1, true, Some(&classes));
+        assert_eq!(texts, ["0.500000:1:b", "3.000000:2:c"]);
     }
 }

@@ -19,7 +19,8 @@ const NAMES: [(DataType, &str); 13] = [
     (DataType::Bfloat16, "BF16"),
 ];
 
-/// The name of the type of texts, which networks here neither take nor give; classes are given so.
+/// The name of the type of texts and files. Networks take it in place of the tensors that are made of them, and classes are given
+/// so.
 pub const BYTES: &str = "BYTES";
 
 /// The name of a type.

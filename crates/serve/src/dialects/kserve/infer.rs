@@ -10,7 +10,7 @@ use bytes::Bytes;
 use hearth_runtime::{Ask, Elements, InferRequest as Run};
 
 use super::error::{ApiError, Errors};
-use super::request::{HEAD_LENGTH, InferRequest, part, tensors};
+use super::request::{Given, HEAD_LENGTH, InferRequest, inputs, part};
 use super::response::{InferResponse, Wanted, Written, write};
 use crate::answer::before;
 use crate::audit::Note;
@@ -141,10 +141,13 @@ async fn answer(
     let lease = network.clone();
     let given = asked.inputs.iter().filter_map(|input| input.data.as_ref());
     let elements: usize = given.map(Elements::len).sum();
-    let inputs = asked.inputs;
-    let read = move || tensors(inputs, binary, lease.inputs());
+    let sent = asked.inputs;
+    let read = move || inputs(sent, binary, lease.inputs());
+    let Given { tensors, files } = at_once_or_apart(elements <= FEW, read).await?;
     let run = Run {
-        tensors: at_once_or_apart(elements <= FEW, read).await?,
+        tensors,
+        files,
+        truncation: asked.parameters.truncation,
         priority,
         deadline,
     };
@@ -155,8 +158,8 @@ async fn answer(
         let of = (name, lease.version().to_string());
         let has_rows = lease.is_batched();
         let outputs = (lease.outputs(), outputs.as_slice());
-        let labels = |output: &str| lease.labels(output);
-        write(of, asked.id, &wanted, outputs, has_rows, labels)
+        let classes = |output: usize| lease.classes_of(output).map(<[String]>::to_vec);
+        write(of, asked.id, &wanted, outputs, has_rows, classes)
     };
     let written = at_once_or_apart(size <= SHORT, write).await?;
     respond(written, &headers).await

@@ -3,7 +3,7 @@
 use axum::Json;
 use axum::extract::rejection::PathRejection;
 use axum::extract::{Path, State};
-use hearth_runtime::{Ask, Dim, ValueInfo};
+use hearth_runtime::{Ask, Dim, NetworkService, ValueInfo};
 use serde::Serialize;
 use utoipa::ToSchema;
 
@@ -32,6 +32,45 @@ pub struct Model {
     inputs: Vec<Tensor>,
     /// What it gives.
     outputs: Vec<Tensor>,
+    /// What it takes and gives besides tensors; left out where that is nothing.
+    #[serde(skip_serializing_if = "ModelParameters::is_empty")]
+    parameters: ModelParameters,
+}
+
+/// What a network takes and gives besides tensors.
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = kserve::ModelParameters)]
+pub struct ModelParameters {
+    /// Names that inputs of the type `BYTES` may have in place of tensors: `text` and `text_pair` for texts, `image` and the name of
+    /// the input that it fills for JPEG, PNG and WebP files.
+    bytes_inputs: Vec<String>,
+    /// Most tokens of a text; null where it takes none, or that is not known.
+    max_tokens: Option<usize>,
+    /// The names of the classes whose scores it gives; empty where it is no classifier, or they are not known.
+    classes: Vec<String>,
+}
+
+impl ModelParameters {
+    fn is_empty(&self) -> bool {
+        self.bytes_inputs.is_empty() && self.classes.is_empty()
+    }
+
+    fn of(network: &NetworkService) -> Self {
+        let texts: &[&str] = match network.takes_text() {
+            true => &["text", "text_pair"],
+            false => &[],
+        };
+        let texts = texts.iter().copied();
+        let images = network
+            .image_input()
+            .into_iter()
+            .flat_map(|input| ["image", input]);
+        Self {
+            bytes_inputs: texts.chain(images).map(str::to_owned).collect(),
+            max_tokens: network.max_tokens(),
+            classes: network.classes().unwrap_or_default().to_vec(),
+        }
+    }
 }
 
 /// A tensor that a network takes or gives.
@@ -124,6 +163,7 @@ async fn describe(
         platform: platform(&network.runtime()),
         inputs: network.inputs().iter().map(Tensor::from).collect(),
         outputs: network.outputs().iter().map(Tensor::from).collect(),
+        parameters: ModelParameters::of(&network),
     }))
 }
 

@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use axum::http::{HeaderMap, HeaderName};
 use bytes::Bytes;
-use hearth_runtime::{Elements, HostTensor, ValueInfo};
+use hearth_runtime::{Elements, HostTensor, ValueInfo, image_bytes};
 use serde::{Deserialize, Deserializer};
 use serde_json::Value;
 use utoipa::ToSchema;
@@ -49,6 +49,10 @@ pub struct Parameters {
     #[serde(deserialize_with = "given")]
     #[schema(default = 0)]
     pub timeout: u64,
+    /// Whether texts that are too long are cut; else they are refused.
+    #[serde(deserialize_with = "given")]
+    #[schema(default = false)]
+    pub truncation: bool,
     /// Refused: networks here remember nothing from one request to the next.
     #[schema(value_type = Option<Value>, read_only)]
     sequence_id: Option<Value>,
@@ -58,7 +62,8 @@ pub struct Parameters {
 #[derive(Debug, Deserialize, ToSchema)]
 #[schema(as = kserve::InputTensor)]
 pub struct InputTensor {
-    /// The input's name.
+    /// The input's name. In place of tensors, networks that take texts take `text` (and `text_pair`), and those that take images
+    /// `image` or the name of the input that it fills, both of the type `BYTES`.
     #[schema(example = "x")]
     pub name: String,
     /// The dimensions. The first counts inputs, where the network's is of any size.
@@ -69,7 +74,8 @@ pub struct InputTensor {
     /// Where the elements are.
     #[serde(default, deserialize_with = "given")]
     pub parameters: InputParameters,
-    /// The elements in row-major order: one array, or arrays of the shape. Left out where they come as bytes.
+    /// The elements in row-major order: one array, or arrays of the shape; texts, or images in base64, of the type `BYTES`. Left out
+    /// where they come as bytes.
     #[schema(value_type = Option<Vec<Value>>)]
     pub data: Option<Elements>,
 }
@@ -79,7 +85,8 @@ pub struct InputTensor {
 #[schema(as = kserve::InputParameters)]
 #[serde(default)]
 pub struct InputParameters {
-    /// How many bytes of those after the JSON object are its elements, little-endian. Tensors have theirs in the order in which
+    /// How many bytes of those after the JSON object are its elements, little-endian; of the type `BYTES` each has its length in
+    /// four bytes before it. Tensors have theirs in the order in which
     /// they stand in `inputs`.
     pub binary_data_size: Option<usize>,
     /// Refused: memory is not shared with clients.
@@ -105,7 +112,7 @@ pub struct RequestedOutput {
 pub struct OutputParameters {
     /// Whether it comes as bytes after the JSON object; what the request's parameters say if left out.
     pub binary_data: Option<bool>,
-    /// The number of largest elements to give, as texts `VALUE:INDEX`, in place of the tensor; 0, or nothing, for the tensor.
+    /// The number of largest elements to give, as texts `VALUE:INDEX` (`VALUE:INDEX:CLASS` where the classes are known), in place of the tensor; 0, or nothing, for the tensor.
     #[serde(deserialize_with = "given")]
     #[schema(default = 0)]
     pub classification: usize,
@@ -193,22 +200,37 @@ impl InferRequest {
     }
 }
 
-/// The tensors for a network that takes `takes`, with those bytes of `binary` that are theirs, which are shared.
+/// What a network is run on.
+#[derive(Debug, Default, PartialEq)]
+pub struct Given {
+    /// Tensors by name.
+    pub tensors: Vec<(String, HostTensor)>,
+    /// Texts and image files by name.
+    pub files: Vec<(String, Vec<Bytes>)>,
+}
+
+/// The inputs for a network that takes `takes`, with those bytes of `binary` that are theirs, which are shared.
 ///
 /// # Errors
 /// A tensor's type is not the network's, or its elements are not there, or too many.
-pub fn tensors(
+pub fn inputs(
     inputs: Vec<InputTensor>,
     mut binary: Bytes,
     takes: &[ValueInfo],
-) -> Result<Vec<(String, HostTensor)>, Problem> {
-    let mut tensors = Vec::with_capacity(inputs.len());
-    for input in inputs {
+) -> Result<Given, Problem> {
+    let mut given = Given::default();
+    for mut input in inputs {
+        let name = std::mem::take(&mut input.name);
         let wrong = |what: String| {
-            let message = format!("input {:?}: {what}", input.name);
+            let message = format!("input {name:?}: {what}");
             Problem::new(Kind::Invalid, message).at("inputs")
         };
-        let Some(info) = takes.iter().find(|info| info.name == input.name) else {
+        if input.datatype == datatype::BYTES {
+            let files = files(&name, input, &mut binary).map_err(wrong)?;
+            given.files.push((name, files));
+            continue;
+        }
+        let Some(info) = takes.iter().find(|info| info.name == name) else {
             let known: Vec<&str> = takes.iter().map(|info| info.name.as_str()).collect();
             return Err(wrong(format!(
                 "the network has no such input; it has {}",
@@ -222,27 +244,81 @@ pub fn tensors(
                 input.datatype
             )));
         }
-        let shape = input.shape.iter().map(|&size| usize::try_from(size).ok());
-        let shape: Vec<usize> = shape
-            .collect::<Option<_>>()
-            .ok_or_else(|| wrong(format!("the shape {:?} is too large", input.shape)))?;
-        let tensor = match (input.data, input.parameters.binary_data_size) {
-            (Some(_), Some(_)) => Err("data and binary_data_size are both there".to_owned()),
-            (None, None) => Err("neither data nor binary_data_size is there".to_owned()),
-            (Some(elements), None) => elements.to_tensor(info.dtype, shape),
-            (None, Some(size)) if size > binary.len() => Err(format!(
-                "binary_data_size is {size}, {} bytes are left in the body",
-                binary.len()
-            )),
-            (None, Some(size)) => HostTensor::new(info.dtype, shape, binary.split_to(size)),
-        };
-        tensors.push((input.name.clone(), tensor.map_err(wrong)?));
+        let tensor = shape(&input).and_then(|shape| match elements(input, &mut binary)? {
+            Sent::Json(elements) => elements.to_tensor(info.dtype, shape),
+            Sent::Bytes(bytes) => HostTensor::new(info.dtype, shape, bytes),
+        });
+        given.tensors.push((name.clone(), tensor.map_err(wrong)?));
     }
     match binary.len() {
-        0 => Ok(tensors),
+        0 => Ok(given),
         left => Err(Problem::new(
             Kind::Invalid,
             format!("the last {left} bytes of the body are no tensor's"),
+        )),
+    }
+}
+
+/// Elements of a tensor, as they came.
+enum Sent {
+    Json(Elements),
+    Bytes(Bytes),
+}
+
+fn elements(input: InputTensor, binary: &mut Bytes) -> Result<Sent, String> {
+    match (input.data, input.parameters.binary_data_size) {
+        (Some(_), Some(_)) => Err("data and binary_data_size are both there".to_owned()),
+        (None, None) => Err("neither data nor binary_data_size is there".to_owned()),
+        (Some(elements), None) => Ok(Sent::Json(elements)),
+        (None, Some(size)) if size > binary.len() => Err(format!(
+            "binary_data_size is {size}, {} bytes are left in the body",
+            binary.len()
+        )),
+        (None, Some(size)) => Ok(Sent::Bytes(binary.split_to(size))),
+    }
+}
+
+fn shape(input: &InputTensor) -> Result<Vec<usize>, String> {
+    let shape = input.shape.iter().map(|&size| usize::try_from(size).ok());
+    shape
+        .collect::<Option<_>>()
+        .ok_or_else(|| format!("the shape {:?} is too large", input.shape))
+}
+
+/// The texts or image files of an input of the type `BYTES`. As JSON, images are in base64.
+fn files(name: &str, input: InputTensor, binary: &mut Bytes) -> Result<Vec<Bytes>, String> {
+    let shape = shape(&input)?;
+    let files: Vec<Bytes> = match elements(input, binary)? {
+        Sent::Json(elements) => {
+            let texts = elements
+                .into_texts()
+                .ok_or("numbers, where BYTES was expected")?;
+            let is_text = matches!(name, "text" | "text_pair");
+            let files = texts.into_iter().map(|text| match is_text {
+                true => Ok(text.into()),
+                false => image_bytes(&text).map(Bytes::from),
+            });
+            files.collect::<Result<_, String>>()?
+        }
+        Sent::Bytes(mut bytes) => {
+            let mut files = Vec::new();
+            while !bytes.is_empty() {
+                let length = { bytes.first_chunk() }.map(|length| u32::from_le_bytes(*length));
+                let length = length.and_then(|length| usize::try_from(length).ok());
+                let end = length.and_then(|length| length.checked_add(4));
+                let end = end.filter(|end| *end <= bytes.len());
+                let end = end.ok_or("its bytes are not elements with their lengths before them")?;
+                files.push(bytes.split_to(end).split_off(4));
+            }
+            files
+        }
+    };
+    let takes = shape.iter().try_fold(1usize, |n, &d| n.checked_mul(d));
+    match takes == Some(files.len()) && !files.is_empty() {
+        true => Ok(files),
+        false => Err(format!(
+            "{} elements are not those of the shape {shape:?}",
+            files.len()
         )),
     }
 }
@@ -265,7 +341,8 @@ mod tests {
     fn read(head: Value, binary: &'static [u8]) -> Result<Vec<(String, HostTensor)>, String> {
         let request = InferRequest::read(head.to_string().as_bytes());
         let request = request.map_err(|problem| problem.message)?;
-        tensors(request.inputs, Bytes::from_static(binary), &takes()).map_err(|p| p.message)
+        let given = inputs(request.inputs, Bytes::from_static(binary), &takes());
+        given.map(|given| given.tensors).map_err(|p| p.message)
     }
 
     #[test]
@@ -280,6 +357,64 @@ mod tests {
         let head = json!({"inputs": [mask, x], "outputs": null, "parameters": null});
         let sent = read(head, binary).expect("good");
         assert_eq!(sent, [given[1].clone(), given[0].clone()]);
+    }
+
+    #[test]
+    fn texts_and_images_come_as_bytes() {
+        let read = |inputs: Value, binary: &'static [u8]| {
+            let request = InferRequest::read(json!({"inputs": inputs}).to_string().as_bytes());
+            let request = request.map_err(|problem| problem.message)?;
+            let given = super::inputs(request.inputs, Bytes::from_static(binary), &takes());
+            given
+                .map(|given| given.files)
+                .map_err(|problem| problem.message)
+        };
+        let tensor = |name: &str, shape: Value, data: Value| json!({"name": name, "shape": shape, "datatype": "BYTES", "data": data});
+        let files = |name: &str, files: &[&'static [u8]]| {
+            let files = files.iter().map(|file| Bytes::from_static(file)).collect();
+            (name.to_owned(), files)
+        };
+        let json = json!([
+            tensor("text", json!([2, 1]), json!(["a", "bc"])),
+            tensor("image", json!([1]), json!(["UFFS"]))
+        ]);
+        let expected = vec![files("text", &[b"a", b"bc"]), files("image", &[b"PQR"])];
+        assert_eq!(read(json, b""), Ok(expected));
+        let bytes = json!([{"name": "text", "shape": [2], "datatype": "BYTES", "parameters": {"binary_data_size": 11}}]);
+        assert_eq!(
+            read(bytes.clone(), b"\x01\0\0\0a\x02\0\0\0bc"),
+            Ok(vec![files("text", &[b"a", b"bc"])])
+        );
+        for (inputs, binary, words) in [
+            (
+                bytes.clone(),
+                &b"\x01\0\0\0a\x03\0\0\0bc"[..],
+                "lengths before them",
+            ),
+            (
+                bytes,
+                b"\x07\0\0\0aaaaaaa",
+                "1 elements are not those of the shape [2]",
+            ),
+            (
+                json!([tensor("text", json!([1]), json!([1]))]),
+                b"",
+                "numbers, where BYTES",
+            ),
+            (
+                json!([tensor("image", json!([1]), json!(["!"]))]),
+                b"",
+                "base64",
+            ),
+            (
+                json!([tensor("x", json!([0]), json!([]))]),
+                b"",
+                "0 elements",
+            ),
+        ] {
+            let error = read(inputs, binary).expect_err("wrong");
+            assert!(error.contains(words), "{error}");
+        }
     }
 
     #[test]

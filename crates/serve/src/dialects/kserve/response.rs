@@ -124,17 +124,18 @@ pub struct Written {
     pub head: Option<usize>,
 }
 
-/// Writes the answer of the network `model_name`, which gave `tensors`, one for each of `gives`.
+/// Writes the answer of the network `model_name`, which gave `tensors`, one for each of `gives`; `classes` tells those of an
+/// output's elements.
 ///
 /// # Errors
 /// A tensor is missing, which is a bug.
-pub fn write<'a>(
+pub fn write(
     (model_name, model_version): (String, String),
     id: Option<String>,
     wanted: &Wanted,
     (gives, tensors): (&[ValueInfo], &[HostTensor]),
     has_rows: bool,
-    labels: impl Fn(&str) -> &'a [String],
+    classes: impl Fn(usize) -> Option<Vec<String>>,
 ) -> Result<Written, Problem> {
     let bug = |what: &str| Problem::new(Kind::Internal, format!("{what}; this is a bug"));
     let mut outputs = Vec::with_capacity(wanted.outputs.len());
@@ -150,7 +151,7 @@ pub fn write<'a>(
                 (datatype::name(tensor.dtype()), shape, numbers)
             }
             count => {
-                let (shape, texts) = classify(tensor, count, has_rows, labels(&info.name));
+                let (shape, texts) = classify(tensor, count, has_rows, classes(*at).as_deref());
                 (datatype::BYTES, shape, Elements::Texts(texts))
             }
         };
@@ -237,7 +238,7 @@ mod tests {
             &wanted,
             (&gives(), &tensors),
             true,
-            |_| &[],
+            |_| None,
         );
         let Written { body, head } = written.map_err(|problem| problem.message)?;
         let (head, rest) = body.split_at(head.unwrap_or(body.len()));

@@ -1,7 +1,7 @@
 //! TorchServe's predictions, for the clients of a server that is no longer made: `/predictions` and `/ping`.
 //!
 //! <https://docs.pytorch.org/serve/inference_api.html>. A handler in Python, which there makes tensors of requests and
-//! answers of tensors, has no place here: networks are run on what their inputs say, and give numbers.
+//! answers of tensors, has no place here: what its inputs and the files beside a network say takes its part.
 
 pub mod error;
 pub mod ping;
@@ -24,6 +24,12 @@ pub fn routes() -> Routes {
             Inference,
             "predict",
             predictions::predict,
+        )
+        .put(
+            "/predictions/{model_name}",
+            Inference,
+            "predict",
+            predictions::put,
         )
         .post(
             "/predictions/{model_name}/{model_version}",

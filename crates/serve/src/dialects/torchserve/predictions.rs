@@ -6,10 +6,8 @@ use axum::Json;
 use axum::extract::rejection::PathRejection;
 use axum::extract::{Path, Request, State};
 use axum::http::HeaderMap;
-use axum::http::header::CONTENT_TYPE;
 use bytes::Bytes;
-use futures_util::stream;
-use hearth_runtime::{Ask, Inputs, PredictRequest};
+use hearth_runtime::{Ask, ClassForm, ClassOptions, Inputs, PredictRequest, is_image};
 use serde_json::Value;
 
 use super::error::{ApiError, Errors};
@@ -18,6 +16,7 @@ use crate::audit::Note;
 use crate::caller::Caller;
 use crate::extract::{Refusal, admit_bytes, check_values, parse_with};
 use crate::fields::Fields;
+use crate::inputs::{boundary, media_type, parts};
 use crate::metrics::Measure;
 use crate::network::network;
 use crate::problem::{Kind, Problem};
@@ -31,18 +30,44 @@ const NAMES: [&str; 2] = ["data", "body"];
 
 /// Runs a network on one input or several.
 ///
-/// The body is JSON in the form of `inputs` of `POST /predict`, alone or as `data` or `body` of an object; a form with such a part; or the
-/// bytes of an input's elements, little-endian. The answer is what the network gives, nothing around it.
+/// The body is JSON in the form of `inputs` of `POST /predict`, alone or as `data` or `body` of an object; a form with such a part; an
+/// image or a text, for networks that take such; or the bytes of an input's elements, little-endian. The answer is what the network
+/// gives, nothing around it; of a classifier whose labels are known, the five most likely with their scores, as an object.
 #[utoipa::path(
     post, path = "/predictions/{model_name}", tag = "torchserve", operation_id = "torchserve_predict",
     params(("model_name" = String, Path, description = "The network", example = "example")),
     request_body(content(
         (Value = "application/json", example = json!({"data": [1, 2, 3, 4, 5]})),
         (Vec<u8> = "application/octet-stream"),
+        (Vec<u8> = "image/jpeg"),
+        (String = "text/plain"),
     )),
     responses((status = 200, description = "What the network gave", body = Value), Errors)
 )]
 pub async fn predict(
+    State(app): State<App>,
+    caller: Caller,
+    measure: Measure,
+    path: Result<Path<String>, PathRejection>,
+    request: Request,
+) -> Result<Json<Value>, ApiError> {
+    let Path(name) = path?;
+    Ok(answer(&app, &caller, &measure, &name, None, request).await?)
+}
+
+/// The same as by POST, for clients that put files, as `curl -T` does.
+#[utoipa::path(
+    put, path = "/predictions/{model_name}", tag = "torchserve", operation_id = "torchserve_put",
+    params(("model_name" = String, Path, description = "The network", example = "example")),
+    request_body(content(
+        (Value = "application/json", example = json!({"data": [1, 2, 3, 4, 5]})),
+        (Vec<u8> = "application/octet-stream"),
+        (Vec<u8> = "image/jpeg"),
+        (String = "text/plain"),
+    )),
+    responses((status = 200, description = "What the network gave", body = Value), Errors)
+)]
+pub async fn put(
     State(app): State<App>,
     caller: Caller,
     measure: Measure,
@@ -92,7 +117,8 @@ async fn answer(
     let note = request.extensions().get::<Note>().cloned();
     let (ticket, body) = admit_bytes(app, request).await?;
     let bytes = unpack(&headers, body).await?;
-    let inputs = parse_with(bytes, read).await?;
+    let is_text = media_type(&headers) == Some("text/plain");
+    let inputs = parse_with(bytes, move |bytes| read(bytes, is_text)).await?;
     if let Some(note) = note.filter(|_| app.settings().audit_prompts)
         && let Inputs::Json(value) = &inputs
     {
@@ -109,6 +135,11 @@ async fn answer(
         inputs,
         each: false,
         batching: true,
+        truncation: false,
+        classes: ClassOptions {
+            form: ClassForm::Map,
+            ..ClassOptions::default()
+        },
         priority: 0,
         deadline,
     };
@@ -118,14 +149,10 @@ async fn answer(
 
 /// The bytes that are the inputs: those of a form's part, or the body.
 async fn unpack(headers: &HeaderMap, body: Bytes) -> Result<Bytes, Problem> {
-    let kind = headers
-        .get(CONTENT_TYPE)
-        .and_then(|kind| kind.to_str().ok());
-    let kind = kind.unwrap_or_default();
-    if let Ok(boundary) = multer::parse_boundary(kind) {
+    if let Some(boundary) = boundary(headers) {
         return part(body, boundary).await;
     }
-    if kind.starts_with("application/x-www-form-urlencoded") {
+    if media_type(headers) == Some("application/x-www-form-urlencoded") {
         // What curl calls so unless told otherwise is most often JSON.
         let fields = form(&body);
         return Ok(fields.unwrap_or(body));
@@ -135,20 +162,11 @@ async fn unpack(headers: &HeaderMap, body: Bytes) -> Result<Bytes, Problem> {
 
 /// The part of a multipart form.
 async fn part(body: Bytes, boundary: String) -> Result<Bytes, Problem> {
-    let malformed = |error: multer::Error| {
-        Problem::new(Kind::Malformed, format!("the body is no form: {error}"))
-    };
-    let pieces = stream::iter([Ok::<_, std::convert::Infallible>(body)]);
-    let mut form = multer::Multipart::new(pieces, boundary);
-    let mut found: [Option<Bytes>; 2] = [None, None];
-    while let Some(field) = form.next_field().await.map_err(malformed)? {
-        let name = field.name().unwrap_or_default();
-        if let Some(at) = NAMES.iter().position(|own| *own == name) {
-            found[at] = Some(field.bytes().await.map_err(malformed)?);
-        }
-    }
-    let [data, body] = found;
-    data.or(body).ok_or_else(|| {
+    let parts = parts(body, boundary).await?;
+    let found = NAMES
+        .iter()
+        .find_map(|name| parts.iter().find(|(own, _)| own == name));
+    found.map(|(_, bytes)| bytes.clone()).ok_or_else(|| {
         let message = "the form has neither a part 'data' nor a part 'body'";
         Problem::new(Kind::Missing, message).at("data")
     })
@@ -183,21 +201,25 @@ fn decode(value: &str) -> Option<Bytes> {
     Some(out.into())
 }
 
-/// JSON, or else the bytes of an input's elements.
-fn read(bytes: &Bytes) -> Result<Inputs, Problem> {
-    check_values(bytes)?;
+/// JSON, or else a file: an image, a text, or the bytes of an input's elements. A body that is said to be text is JSON only where
+/// it is an array or an object.
+fn read(bytes: &Bytes, is_text: bool) -> Result<Inputs, Problem> {
+    let file = || Ok(Inputs::Bytes(bytes.clone()));
+    let is_container = matches!(bytes.trim_ascii_start().first(), Some(b'{' | b'['));
     if bytes.is_empty() {
         return Err(Refusal::Malformed("it is empty".into()).into());
     }
+    if is_image(bytes) || (is_text && !is_container) {
+        return file();
+    }
+    check_values(bytes)?;
     let value = match serde_json::from_slice(bytes) {
         Ok(value) => value,
         // Text that was meant as JSON is told what is wrong with it.
-        Err(error) => match bytes.trim_ascii_start().first() {
-            Some(b'{' | b'[') if std::str::from_utf8(bytes).is_ok() => {
-                return Err(Refusal::Malformed(error.to_string()).into());
-            }
-            _ => return Ok(Inputs::Bytes(bytes.clone())),
-        },
+        Err(error) if is_container && !is_text && std::str::from_utf8(bytes).is_ok() => {
+            return Err(Refusal::Malformed(error.to_string()).into());
+        }
+        Err(_) => return file(),
     };
     Ok(Inputs::Json(match value {
         Value::Object(mut members) if members.len() == 1 => {
@@ -215,13 +237,14 @@ fn read(bytes: &Bytes) -> Result<Inputs, Problem> {
 mod tests {
     use super::*;
     use axum::http::HeaderValue;
+    use axum::http::header::CONTENT_TYPE;
     use serde_json::json;
 
     async fn inputs(kind: &'static str, body: &'static [u8]) -> Result<Inputs, String> {
         let headers = HeaderMap::from_iter([(CONTENT_TYPE, HeaderValue::from_static(kind))]);
         let bytes = unpack(&headers, Bytes::from_static(body)).await;
         bytes
-            .and_then(|bytes| read(&bytes))
+            .and_then(|bytes| read(&bytes, media_type(&headers) == Some("text/plain")))
             .map_err(|problem| problem.message)
     }
 
@@ -252,6 +275,18 @@ mod tests {
             panic!("{named:?}")
         };
         assert_eq!(named, json!({"data": [1], "mask": [1]}));
+        for (kind, file) in [
+            ("application/octet-stream", &b"a text"[..]),
+            ("text/plain", b"42"),
+            ("text/plain; charset=utf-8", b"[a text"),
+            ("application/json", b"\xff\xd8\xff[1]"),
+        ] {
+            let read = inputs(kind, file).await;
+            assert!(
+                matches!(read, Ok(Inputs::Bytes(bytes)) if bytes == file),
+                "{kind} {file:?}"
+            );
+        }
         let raw = inputs("application/octet-stream", b"\0\0\x80\x3f").await;
         assert!(matches!(raw, Ok(Inputs::Bytes(bytes)) if bytes.len() == 4));
     }
