@@ -47,6 +47,52 @@ fn attend(c: &mut Criterion) {
     }
 }
 
+/// Sequences that share their first 1,000 tokens and have some hundreds of their own: each has one query or a slice.
+fn serve(c: &mut Criterion) {
+    let pool = Pool::new(0);
+    let (heads, kv_heads, head_dim) = (32, 4, 64);
+    let (shared, own) = (1000usize.div_ceil(BLOCK), 20);
+    let mut group = c.benchmark_group("serving");
+    group.sample_size(10);
+    for dtype in KvDType::ALL {
+        for (sequences, tokens) in [(32, 1), (1, 256), (16, 1), (1, 1)] {
+            let blocks = shared + sequences * own;
+            let mut kv = KvLayer::new(blocks, BLOCK, kv_heads, head_dim, dtype).expect("memory");
+            let slots: Vec<u32> = (0..(blocks * BLOCK) as u32).collect();
+            let k: Vec<f32> = (0..slots.len() * kv_heads * head_dim)
+                .map(|i| (i % 17) as f32 * 0.1 - 0.8)
+                .collect();
+            kv.write(&slots, &k, &k);
+            let q: Vec<f32> = (0..sequences * tokens * heads * head_dim)
+                .map(|i| (i % 11) as f32 * 0.1)
+                .collect();
+            let mut out = vec![0.0; q.len()];
+            let tables: Vec<Vec<u32>> = (0..sequences)
+                .map(|i| (0..shared).chain(shared + i * own..shared + (i + 1) * own))
+                .map(|blocks| blocks.map(|block| block as u32).collect())
+                .collect();
+            let positions = (shared + own) * BLOCK - 20;
+            let spans: Vec<AttentionSpan> = tables
+                .iter()
+                .enumerate()
+                .map(|(i, table)| AttentionSpan {
+                    rows: i * tokens..(i + 1) * tokens,
+                    first_position: positions - tokens,
+                    block_table: table,
+                })
+                .collect();
+            let visible = sequences * tokens * (2 * positions - tokens + 1) / 2;
+            group.throughput(Throughput::Elements(
+                (4 * visible * heads * head_dim) as u64,
+            ));
+            let id = BenchmarkId::new(dtype.name(), format!("{sequences} x {tokens}"));
+            group.bench_function(id, |b| {
+                b.iter(|| attention(&pool, &q, heads, &kv, &spans, 0.125, black_box(&mut out)));
+            });
+        }
+    }
+}
+
 fn rows(c: &mut Criterion) {
     let pool = Pool::new(0);
     let mut group = c.benchmark_group("rows");
@@ -85,5 +131,5 @@ fn rows(c: &mut Criterion) {
     }
 }
 
-criterion_group!(benches, attend, rows);
+criterion_group!(benches, attend, serve, rows);
 criterion_main!(benches);

@@ -1,8 +1,11 @@
 //! Keys and values in 8 bits: 32 dimensions of a token share a scale in half precision, as in the block type Q8_0.
 
 use super::cache::Shape;
+use super::heads::Heads;
 use super::plain::Half;
-use super::store::{Store, prefetch};
+use super::store::{Store, Widen, prefetch};
+use super::widened;
+use crate::Tier;
 use crate::memory::{Buffer, bytes_of, bytes_of_mut};
 use crate::simd::{LANES, Simd, load_part};
 
@@ -129,6 +132,12 @@ impl Store for Int8Blocks {
         prefetch(s, &self.value_scales[tile * values..][..values]);
     }
 
+    fn attend(heads: &Heads<Self>, tier: Tier) {
+        widened::attend(heads, tier);
+    }
+}
+
+impl Widen for Int8Blocks {
     #[inline(always)]
     fn read_keys<S: Simd>(
         &self,

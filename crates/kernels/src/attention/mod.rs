@@ -3,11 +3,14 @@
 
 mod cache;
 mod heads;
+mod int16;
 mod int8;
 mod plain;
 mod store;
 #[cfg(test)]
 mod tests;
+mod whole;
+mod widened;
 
 pub use cache::{KvDType, KvLayer, UnknownKvDType};
 
@@ -16,9 +19,10 @@ use std::ops::Range;
 use crate::pool::SharedMut;
 use crate::{Pool, Tier, cpu_tier, simd};
 use cache::{Data, Shape, with_blocks};
-use heads::{Context, Gather, Heads, MOST_QUERIES, Query};
+use heads::{Heads, MOST_QUERIES, Query, Run};
 use plain::PlainBlocks;
 use store::Store;
+use widened::Gather;
 
 /// Consecutive positions of one sequence in a batch.
 #[derive(Debug, Clone)]
@@ -107,62 +111,89 @@ fn paged<B: Store>(
         kv_heads, head_dim, ..
     } = shape;
     let (width, group) = (num_heads * head_dim, num_heads / kv_heads);
-    let rows_per_task = (MOST_QUERIES / group).max(1);
-    let chunks = |span: &AttentionSpan| span.rows.len().div_ceil(rows_per_task);
-    let total: usize = spans.iter().map(chunks).sum();
-    // Heads that share keys are computed together unless that leaves threads without work.
-    let mut parts = 1;
-    while total * kv_heads * parts < pool.threads() && group.is_multiple_of(2 * parts) {
-        parts *= 2;
-    }
+    let rows = spans.iter().map(|span| span.rows.len()).sum();
+    let Share {
+        rows_per_task,
+        parts,
+    } = Share::of(rows, group, kv_heads, pool.threads());
+    let chunks = usize::div_ceil(rows, rows_per_task);
     let part = group / parts;
     let out = SharedMut::new(out);
-    pool.run(total * kv_heads * parts, |task| {
-        let (mut chunk, head) = (task / (kv_heads * parts), task % (kv_heads * parts));
-        let mut spans = spans.iter();
-        let span = loop {
-            let span = spans
-                .next()
-                .expect("chunks were counted over the spans; this is a bug");
-            match chunks(span) {
-                n if chunk < n => break span,
-                n => chunk -= n,
-            }
-        };
-        let first = chunk * rows_per_task;
-        let rows = rows_per_task.min(span.rows.len() - first);
-        let context = Context {
-            blocks,
-            shape,
-            table: span.block_table,
-            head: head / parts,
-        };
+    // Head by head, so that one head's keys and values stay in the cache for all sequences that share them.
+    pool.run(chunks * kv_heads * parts, |task| {
+        let (head, first) = (task / chunks, task % chunks * rows_per_task);
+        let mut runs = [Run::default(); MOST_QUERIES];
         let mut queries = [Query::default(); MOST_QUERIES];
         // More heads than that on the same keys are computed in several rounds.
         for heads in (0..part).step_by(MOST_QUERIES) {
-            let heads = heads..part.min(heads + MOST_QUERIES);
-            let count = rows * heads.len();
-            for (i, query) in queries[..count].iter_mut().enumerate() {
-                let (row, h) = (
-                    first + i / heads.len(),
-                    head * part + heads.start + i % heads.len(),
-                );
-                *query = Query {
-                    at: (span.rows.start + row) * width + h * head_dim,
-                    visible: span.first_position + row + 1,
-                };
+            let heads = head * part + heads..head * part + part.min(heads + MOST_QUERIES);
+            let (mut run, mut count) = (0, 0);
+            let mut begin = 0;
+            for span in spans {
+                // Of all rows, one span behind the other, those of this task that belong to the span.
+                let end = begin + span.rows.len();
+                let rows = first.max(begin)..(first + rows_per_task).min(end);
+                if !rows.is_empty() {
+                    let first = count;
+                    for row in rows.start - begin..rows.end - begin {
+                        for h in heads.clone() {
+                            queries[count] = Query {
+                                at: (span.rows.start + row) * width + h * head_dim,
+                                visible: span.first_position + row + 1,
+                            };
+                            count += 1;
+                        }
+                    }
+                    runs[run] = Run {
+                        table: span.block_table,
+                        first,
+                        count: count - first,
+                        seen: span.first_position + rows.end - begin,
+                    };
+                    run += 1;
+                }
+                begin = end;
             }
-            let queries = &queries[..count];
             Heads {
-                context,
+                blocks,
+                shape,
+                head: head / parts,
                 q,
                 scale,
-                queries,
+                runs: &runs[..run],
+                queries: &queries[..count],
                 out: &out,
             }
             .attend(tier);
         }
     });
+}
+
+/// How attention is shared out.
+struct Share {
+    /// Rows, of one sequence or several, that a task computes on one head of keys and values.
+    rows_per_task: usize,
+    /// The tasks that the heads which share keys are dealt out to.
+    parts: usize,
+}
+
+impl Share {
+    /// As much on the same keys and values as a task can have, unless that leaves threads without work.
+    fn of(rows: usize, group: usize, kv_heads: usize, threads: usize) -> Share {
+        let tasks = |share: &Share| rows.div_ceil(share.rows_per_task) * kv_heads * share.parts;
+        let mut share = Share {
+            rows_per_task: (MOST_QUERIES / group).max(1),
+            parts: 1,
+        };
+        // With two tasks each, threads that are done early can take from others.
+        while share.rows_per_task > 1 && tasks(&share) < 2 * threads {
+            share.rows_per_task = share.rows_per_task.div_ceil(2);
+        }
+        while tasks(&share) < threads && group.is_multiple_of(2 * share.parts) {
+            share.parts *= 2;
+        }
+        share
+    }
 }
 
 /// Attention in both directions within each span of rows, as encoders have it.
@@ -239,12 +270,6 @@ fn full_on(
                 shape,
             },
         );
-        let context = Context {
-            blocks: &blocks,
-            shape,
-            table: &[0],
-            head: 0,
-        };
         let mut queries = [Query::default(); MOST_QUERIES];
         for first in (0..span.len()).step_by(MOST_QUERIES) {
             let count = MOST_QUERIES.min(span.len() - first);
@@ -254,12 +279,20 @@ fn full_on(
                     visible: span.len(),
                 };
             }
-            let queries = &queries[..count];
+            let run = Run {
+                table: &[0],
+                first: 0,
+                count,
+                seen: span.len(),
+            };
             Heads {
-                context,
+                blocks: &blocks,
+                shape,
+                head: 0,
                 q,
                 scale,
-                queries,
+                runs: &[run],
+                queries: &queries[..count],
                 out: &out,
             }
             .attend(tier);

@@ -1,7 +1,10 @@
 //! Keys and values in single or half precision.
 
 use super::cache::Shape;
-use super::store::{Store, prefetch};
+use super::heads::Heads;
+use super::store::{Store, Widen, prefetch};
+use super::widened;
+use crate::Tier;
 use crate::memory::{Buffer, Plain, bytes_of, bytes_of_mut};
 use crate::simd::{LANES, Simd, load_part};
 
@@ -107,6 +110,12 @@ impl<E: Element> Store for PlainBlocks<E> {
         prefetch(s, &self.values[tile * values..][..values]);
     }
 
+    fn attend(heads: &Heads<Self>, tier: Tier) {
+        widened::attend(heads, tier);
+    }
+}
+
+impl<E: Element> Widen for PlainBlocks<E> {
     #[inline(always)]
     fn read_keys<S: Simd>(
         &self,

@@ -1,12 +1,11 @@
 //! How keys and values lie in a cache.
 
 use super::cache::Shape;
+use super::heads::Heads;
+use crate::Tier;
 use crate::simd::Simd;
 
 /// All blocks of a layer in one type. A tile is one head's part of a block, `block * kv_heads + head`.
-///
-/// Keys are kept transposed, `[D, key_stride]` a tile, so that one vector holds the same dimension of 16 tokens; values
-/// stay rows of a token, `[block_size, value_stride]`, as they are summed.
 pub(super) trait Store: Sized + Send + Sync {
     /// Blocks of zeros, or `None` where there is no memory.
     fn new(shape: Shape) -> Option<Self>;
@@ -29,6 +28,15 @@ pub(super) trait Store: Sized + Send + Sync {
     /// Calls a tile into the cache.
     fn prefetch<S: Simd>(&self, s: S, shape: Shape, tile: usize);
 
+    /// Computes and writes the outputs of a task's queries.
+    fn attend(heads: &Heads<Self>, tier: Tier);
+}
+
+/// Blocks whose keys and values are made f32 before they are multiplied.
+///
+/// Keys are kept transposed, `[D, key_stride]` a tile, so that one vector holds the same dimension of 16 tokens; values
+/// stay rows of a token, `[block_size, value_stride]`, as they are summed.
+pub(super) trait Widen: Store {
     /// Writes 16 tokens' keys from token `at`, a multiple of 16 that lies in the block, to the first 16 of every `stride`
     /// values of `out`, one row a dimension. Tokens that lie past the block may be anything.
     fn read_keys<S: Simd>(

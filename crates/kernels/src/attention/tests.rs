@@ -37,6 +37,16 @@ fn round(dtype: KvDType, head: &mut [f32]) {
                 *x = half::f16::from_f32(*x).to_f32();
             }
         }
+        KvDType::Q16 => {
+            let largest = head.iter().fold(0.0, |m: f32, x| m.max(x.abs()));
+            // The upper half of single precision, rounded up.
+            let scale = largest / 8191.0;
+            let scale = f32::from_bits((scale.to_bits() + 0xFFFF) & 0xFFFF_0000);
+            let inverse = 1.0 / scale;
+            for x in head {
+                *x = (*x * inverse).round_ties_even() * scale;
+            }
+        }
         KvDType::Q8_0 => {
             for group in head.chunks_mut(32) {
                 let largest = group.iter().fold(0.0, |m: f32, x| m.max(x.abs()));
@@ -116,9 +126,13 @@ fn every_tier_agrees_with_a_plain_computation() {
         for (block_size, dtype) in [
             (16, KvDType::F32),
             (16, KvDType::F16),
+            (16, KvDType::Q16),
             (16, KvDType::Q8_0),
             (5, KvDType::F32),
+            (5, KvDType::Q16),
             (40, KvDType::F16),
+            (40, KvDType::Q16),
+            (150, KvDType::Q16),
             (150, KvDType::Q8_0),
         ] {
             let scene = scene(&mut random, dtype, block_size, shape, &[1, 170, 17]);
@@ -154,7 +168,9 @@ fn every_tier_agrees_with_a_plain_computation() {
             for tier in Tier::available() {
                 let mut out = vec![f32::NAN; q.len()];
                 attention_on(tier, &pool, &q, heads, &scene.kv, &spans, 0.3, &mut out);
-                assert_close(&out, &expected, 1e-5, "attention");
+                // Queries and weights are rounded too where products are of whole numbers.
+                let tolerance = if dtype == KvDType::Q16 { 6e-4 } else { 1e-5 };
+                assert_close(&out, &expected, tolerance, "attention");
             }
         }
     }
@@ -225,21 +241,211 @@ fn a_row_does_not_depend_on_how_spans_are_cut() {
 }
 
 #[test]
+fn a_sequence_does_not_depend_on_others_that_begin_alike() {
+    let (one, many) = (Pool::new(1), Pool::new(3));
+    let mut random = Random::new(26);
+    for shape in SHAPES {
+        let [heads, kv_heads, head_dim] = shape;
+        let width = heads * head_dim;
+        for dtype in KvDType::ALL {
+            for block_size in [16, 5, 70] {
+                let blocks = 60;
+                let mut kv = KvLayer::new(blocks, block_size, kv_heads, head_dim, dtype).unwrap();
+                let slots: Vec<u32> = (0..(blocks * block_size) as u32).collect();
+                let len = slots.len() * kv_heads * head_dim;
+                kv.write(&slots, &random.normals(len), &random.normals(len));
+                // Sequences of one row or some that share blocks up to a point, and one that shares none.
+                let tables: Vec<Vec<u32>> = (0..7)
+                    .map(|i| {
+                        (0..20)
+                            .map(|b| {
+                                if b < 3 * i {
+                                    b
+                                } else {
+                                    20 + (7 * i + 3 * b) % 40
+                                }
+                            })
+                            .collect()
+                    })
+                    .collect();
+                let mut spans: Vec<AttentionSpan> = Vec::new();
+                for (i, table) in tables.iter().enumerate() {
+                    let start = spans.last().map_or(0, |span| span.rows.end);
+                    let rows = [1, 1, 3, 1, 5, 1, 1][i];
+                    spans.push(AttentionSpan {
+                        rows: start..start + rows,
+                        first_position: 20 * block_size - rows - random.below(2 * block_size),
+                        block_table: table,
+                    });
+                }
+                let q = random.normals(13 * width);
+                for tier in Tier::available() {
+                    let attend = |pool, spans: &[AttentionSpan]| {
+                        let mut out = vec![0.0; q.len()];
+                        attention_on(tier, pool, &q, heads, &kv, spans, 0.2, &mut out);
+                        out
+                    };
+                    let together = attend(&one, &spans);
+                    assert!(together.iter().all(|v| v.is_finite()));
+                    assert_eq!(bits(&together), bits(&attend(&many, &spans)));
+                    for span in &spans {
+                        let rows = span.rows.start * width..span.rows.end * width;
+                        assert_eq!(
+                            bits(&attend(&one, std::slice::from_ref(span))[rows.clone()]),
+                            bits(&together[rows]),
+                            "{tier} {shape:?} {dtype:?} blocks of {block_size} {:?}",
+                            span.rows
+                        );
+                    }
+                }
+            }
+        }
+    }
+}
+
+#[test]
 fn a_later_value_that_is_not_a_number_does_not_reach_back() {
     let pool = Pool::new(1);
-    let mut kv = KvLayer::new(2, 16, 1, 16, KvDType::F32).unwrap();
-    kv.write(&[0, 1, 2, 3], &[1.0; 64], &[2.0; 64]);
-    kv.write(&[2], &[1.0; 16], &[f32::NAN; 16]);
+    for dtype in [KvDType::F32, KvDType::Q16] {
+        for (key, value) in [(1.0, f32::NAN), (f32::NAN, 1.0), (1.0, f32::INFINITY)] {
+            let mut kv = KvLayer::new(2, 16, 1, 16, dtype).unwrap();
+            kv.write(&[0, 1, 2, 3], &[1.0; 64], &[2.0; 64]);
+            kv.write(&[2], &[key; 16], &[value; 16]);
+            let spans = [AttentionSpan {
+                rows: 0..4,
+                first_position: 0,
+                block_table: &[0],
+            }];
+            for tier in Tier::available() {
+                let mut out = [0.0; 64];
+                attention_on(tier, &pool, &[0.5; 64], 1, &kv, &spans, 1.0, &mut out);
+                // Of whole numbers, to the digits of a scale.
+                let close = |v: &f32| (v - 2.0).abs() < 2e-4;
+                assert!(out[..32].iter().all(close), "{tier} {out:?}");
+                assert!(out[32..].iter().all(|v| !v.is_finite()), "{tier} {out:?}");
+            }
+        }
+    }
+}
+
+/// The largest sums there can be: all keys, queries and values as large as they get, all of one sign or of both.
+#[test]
+fn whole_numbers_do_not_overflow() {
+    let pool = Pool::new(1);
+    for head_dim in [16, 64, 128, 256, 1000] {
+        let len = 130;
+        let mut kv = KvLayer::new(9, 16, 1, head_dim, KvDType::Q16).unwrap();
+        let slots: Vec<u32> = (0..len as u32).collect();
+        for (key, query) in [(1.0f32, 1.0f32), (-1.0, 1.0), (1e30, 1e-31)] {
+            let k = vec![key; len * head_dim];
+            let v: Vec<f32> = (0..len)
+                .flat_map(|i| vec![if i % 2 == 0 { 3e4 } else { 1e4 }; head_dim])
+                .collect();
+            kv.write(&slots, &k, &v);
+            let table: Vec<u32> = (0..9).collect();
+            let spans = [AttentionSpan {
+                rows: 0..1,
+                first_position: len - 1,
+                block_table: &table,
+            }];
+            for tier in Tier::available() {
+                let mut out = vec![0.0; head_dim];
+                let q = vec![query; head_dim];
+                attention_on(tier, &pool, &q, 1, &kv, &spans, 0.1, &mut out);
+                assert_close(
+                    &out,
+                    &vec![2e4; head_dim],
+                    2e-4,
+                    &format!("{tier} {head_dim}"),
+                );
+            }
+        }
+    }
+}
+
+/// What most models' first token draws to itself must not cost the others their digits.
+#[test]
+fn small_weights_beside_a_large_one_are_kept() {
+    let pool = Pool::new(1);
+    let (head_dim, len) = (64, 1300);
+    let mut random = Random::new(27);
+    let mut kv = KvLayer::new(82, 16, 1, head_dim, KvDType::Q16).unwrap();
+    let (mut k, mut v) = (
+        random.normals(len * head_dim),
+        random.normals(len * head_dim),
+    );
+    let mut q = random.normals(head_dim);
+    (q[0], k[0]) = (8.0, 14.0);
+    v[..head_dim].fill(0.0);
+    for v in v[head_dim..].chunks_mut(head_dim) {
+        v[0] += 2.0;
+    }
+    for k in k[head_dim..].chunks_mut(head_dim) {
+        k[0] = 0.0;
+    }
+    kv.write(&(0..len as u32).collect::<Vec<u32>>(), &k, &v);
+    let (keys, values): (Vec<_>, Vec<_>) = k.chunks(head_dim).zip(v.chunks(head_dim)).unzip();
+    let expected = plain(&q, &keys, &values, 0.125);
+    let table: Vec<u32> = (0..82).collect();
     let spans = [AttentionSpan {
-        rows: 0..4,
-        first_position: 0,
-        block_table: &[0],
+        rows: 0..1,
+        first_position: len - 1,
+        block_table: &table,
     }];
+    // The first token takes nearly all.
+    assert!(expected[0] > 1e-4 && expected[0] < 0.5, "{}", expected[0]);
     for tier in Tier::available() {
-        let mut out = [0.0; 64];
-        attention_on(tier, &pool, &[0.5; 64], 1, &kv, &spans, 1.0, &mut out);
-        assert!(out[..32].iter().all(|v| *v == 2.0), "{tier} {out:?}");
-        assert!(out[32..].iter().all(|v| v.is_nan()));
+        let mut out = vec![0.0; head_dim];
+        attention_on(tier, &pool, &q, 1, &kv, &spans, 0.125, &mut out);
+        for (got, expected) in out.iter().zip(&expected) {
+            assert!(
+                (got - expected).abs() < 1e-3 * expected.abs().max(0.1),
+                "{tier}: {got}, {expected}"
+            );
+        }
+    }
+}
+
+/// The errors of both types, as a root of a mean of squares, over keys and values of ordinary and of large size.
+#[test]
+fn whole_numbers_are_as_exact_as_half_precision() {
+    let pool = Pool::new(2);
+    let mut random = Random::new(28);
+    for (head_dim, size) in [(64, 1.0), (64, 8.0), (128, 1.0), (128, 6.0)] {
+        let len = 1000;
+        let k: Vec<f32> = random
+            .normals(len * head_dim)
+            .iter()
+            .map(|x| x * size)
+            .collect();
+        let v = random.normals(len * head_dim);
+        let q = random.normals(64 * head_dim);
+        let table: Vec<u32> = (0..63).collect();
+        let outs = [KvDType::F32, KvDType::F16, KvDType::Q16].map(|dtype| {
+            let mut kv = KvLayer::new(63, 16, 1, head_dim, dtype).unwrap();
+            kv.write(&(0..len as u32).collect::<Vec<u32>>(), &k, &v);
+            let mut out = vec![0.0; q.len()];
+            let spans = [AttentionSpan {
+                rows: 0..1,
+                first_position: len - 1,
+                block_table: &table,
+            }];
+            attention(&pool, &q, 64, &kv, &spans, 0.125, &mut out);
+            out
+        });
+        let error = |out: &[f32]| {
+            let squares = out
+                .iter()
+                .zip(&outs[0])
+                .map(|(a, b)| f64::from(a - b).powi(2));
+            (squares.sum::<f64>() / out.len() as f64).sqrt()
+        };
+        let (half, whole) = (error(&outs[1]), error(&outs[2]));
+        println!("{head_dim} {size}: f16 {half:e}, q16 {whole:e}");
+        assert!(
+            whole <= half,
+            "{head_dim} {size}: {whole:e}, half precision {half:e}"
+        );
     }
 }
 

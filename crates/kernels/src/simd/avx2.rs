@@ -378,6 +378,11 @@ impl<D: Dots> Simd for Avx2<D> {
                 *out = *lane as i8;
             }
         };
+        fn narrow_i16(v: [__m256i; 2], out: &mut [u8; 2 * LANES]) -> () = {
+            // Packed within each half of a register: the middle two quarters change places.
+            let halves = _mm256_permute4x64_epi64::<0b11_01_10_00>(_mm256_packs_epi32(v[0], v[1]));
+            _mm256_storeu_si256(out.as_mut_ptr().cast(), halves);
+        };
     }
 
     pairwise! {

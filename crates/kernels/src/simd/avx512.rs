@@ -88,6 +88,8 @@ impl Simd for Avx512 {
         fn widen_i8(x: &[u8; LANES]) -> __m512i = _mm512_cvtepi8_epi32(_mm_loadu_si128(x.as_ptr().cast()));
         fn narrow_i8(v: __m512i, out: &mut [i8; LANES]) -> () =
             _mm_storeu_si128(out.as_mut_ptr().cast(), _mm512_cvtepi32_epi8(v));
+        fn narrow_i16(v: __m512i, out: &mut [u8; 2 * LANES]) -> () =
+            _mm256_storeu_si256(out.as_mut_ptr().cast(), _mm512_cvtepi32_epi16(v));
         fn shr<const N: u32>(a: __m512i) -> __m512i = _mm512_srli_epi32::<N>(a);
     }
 }

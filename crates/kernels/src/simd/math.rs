@@ -2,6 +2,9 @@
 
 use super::Simd;
 
+/// Added to a number below 2^22, it leaves the nearest integer in the low bits.
+const SHIFT: f32 = 12_582_912.0;
+
 /// `exp(x)` to a relative error of 2e-7, in every tier.
 ///
 /// `x` is split into `n ln 2 + r` with `|r| <= ln 2 / 2`; `exp(r)` is its Taylor polynomial of degree 7, whose error is
@@ -13,8 +16,6 @@ pub(crate) fn exp<S: Simd>(s: S, x: S::F) -> S::F {
     /// ln 2 in two parts; the upper has so few digits that its product with `n` is exact.
     const LN2_HIGH: f32 = 0.693_359_4;
     const LN2_LOW: f32 = -2.121_944_4e-4;
-    /// Added to a number below 2^22, it leaves the nearest integer in the low bits.
-    const SHIFT: f32 = 12_582_912.0;
     // Beyond these the result is 0 or infinite. The second operand comes through where it is not a number.
     let x = s.max(s.splat(-104.0), s.min(s.splat(89.0), x));
     let shifted = s.add(s.mul(x, s.splat(LOG2_E)), s.splat(SHIFT));
@@ -36,6 +37,24 @@ pub(crate) fn exp<S: Simd>(s: S, x: S::F) -> S::F {
     let n = s.sub_i32(s.to_bits(shifted), s.splat_i32(SHIFT.to_bits() as i32));
     let half = s.sar::<1>(n);
     s.mul(s.mul(p, power(s, half)), power(s, s.sub_i32(n, half)))
+}
+
+/// `2^x` for `x <= 0` to a relative error of 3e-7, in every tier; below -126 it is `2^-126`. What is not a number stays so.
+///
+/// `x` is split into `n + r` with `|r| <= 1/2`; `2^r` is 1 and a polynomial of degree 5 through Chebyshev's nodes, whose
+/// relative error is 2e-7.
+#[inline(always)]
+pub(crate) fn exp2_below_0<S: Simd>(s: S, x: S::F) -> S::F {
+    // The second operand comes through where it is not a number.
+    let x = s.max(s.splat(-126.0), x);
+    let shifted = s.add(x, s.splat(SHIFT));
+    let r = s.sub(x, s.sub(shifted, s.splat(SHIFT)));
+    let mut p = s.splat(0.001_338_130_2);
+    for c in [0.009_666_368, 0.055_503_81, 0.240_223_5, 0.693_147_2, 1.0] {
+        p = s.fma(p, r, s.splat(c));
+    }
+    let n = s.sub_i32(s.to_bits(shifted), s.splat_i32(SHIFT.to_bits() as i32));
+    s.mul(p, power(s, n))
 }
 
 /// `2^n` for exponents of normal numbers.

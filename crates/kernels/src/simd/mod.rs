@@ -133,6 +133,8 @@ pub(crate) trait Simd: Lanes {
     fn widen_i8(self, x: &[u8; LANES]) -> Self::I;
     /// The lanes' low bytes.
     fn narrow_i8(self, v: Self::I, out: &mut [i8; LANES]);
+    /// The lanes, of which each fits 16 bits, as halves in the order of the machine's bytes.
+    fn narrow_i16(self, v: Self::I, out: &mut [u8; 2 * LANES]);
     /// Zeros come in from above.
     fn shr<const N: u32>(self, a: Self::I) -> Self::I;
 }

@@ -336,6 +336,12 @@ impl<D: Dots> Simd for Neon<D> {
             let high = vcombine_s16(vmovn_s32(v[2]), vmovn_s32(v[3]));
             vst1q_s8(out.as_mut_ptr(), vcombine_s8(vmovn_s16(low), vmovn_s16(high)));
         };
+        fn narrow_i16(v: [int32x4_t; 4], out: &mut [u8; 2 * LANES]) -> () = {
+            let low = vcombine_s16(vmovn_s32(v[0]), vmovn_s32(v[1]));
+            let high = vcombine_s16(vmovn_s32(v[2]), vmovn_s32(v[3]));
+            vst1q_u8(out.as_mut_ptr(), vreinterpretq_u8_s16(low));
+            vst1q_u8(out.as_mut_ptr().add(16), vreinterpretq_u8_s16(high));
+        };
         fn shr<const N: u32>(a: [int32x4_t; 4]) -> [int32x4_t; 4] = shift_right(a, N);
     }
 

@@ -192,6 +192,12 @@ impl Simd for Scalar {
         *out = v.map(|x| x as i8);
     }
     #[inline(always)]
+    fn narrow_i16(self, v: Self::I, out: &mut [u8; 2 * LANES]) {
+        for (out, x) in out.as_chunks_mut().0.iter_mut().zip(v) {
+            *out = (x as i16).to_ne_bytes();
+        }
+    }
+    #[inline(always)]
     fn shr<const N: u32>(self, a: Self::I) -> Self::I {
         a.map(|a| (a as u32 >> N) as i32)
     }

@@ -70,6 +70,9 @@ impl Kernel for All<'_> {
         let mut bytes = [0; LANES];
         s.narrow_i8(w, &mut bytes);
         out.push(("narrow", bytes.map(|b| b as u8).to_vec()));
+        let mut halves = [0; 2 * LANES];
+        s.narrow_i16(s.sar::<16>(w), &mut halves);
+        out.push(("narrow_i16", halves.to_vec()));
         out
     }
 }

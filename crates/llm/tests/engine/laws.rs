@@ -7,7 +7,7 @@ use hearth_llm::sampling::SamplingParams;
 use super::support::*;
 
 const MODELS: [&str; 4] = ["gpt2", "llama3", "qwen2", "qwen3"];
-const KV_DTYPES: [KvDType; 3] = KvDType::ALL;
+const KV_DTYPES: [KvDType; 4] = KvDType::ALL;
 
 /// Thirty-two requests of all kinds, some with the same beginnings.
 fn requests() -> Vec<GenerateRequest> {

@@ -110,7 +110,7 @@ fn models_describe_themselves() {
 fn a_cache_is_as_large_as_its_tokens_say() {
     let model = load("llama2", 1);
     assert_eq!(model.kv_bytes_per_token(KvDType::F16), 2 * 2 * 2 * 16 * 2);
-    for dtype in [KvDType::F16, KvDType::F32] {
+    for dtype in [KvDType::F16, KvDType::Q16, KvDType::F32] {
         let cache = model.new_cache(10, 16, dtype).expect("a cache");
         let expected = 10 * 16 * model.kv_bytes_per_token(dtype);
         assert_eq!(cache.memory_bytes(), expected);

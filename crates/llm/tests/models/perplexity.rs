@@ -31,6 +31,8 @@ fn eight_bits_cost_less_than_half_a_percent_of_perplexity() {
     for (precision, kv) in [
         (Precision::F32, KvDType::F16),
         (Precision::Int8, KvDType::F16),
+        (Precision::F32, KvDType::Q16),
+        (Precision::Int8, KvDType::Q16),
         (Precision::F32, KvDType::Q8_0),
         (Precision::Int8, KvDType::Q8_0),
     ] {
