@@ -402,7 +402,9 @@ words!(
 
 words!(
     /// The type that keys and values are kept in.
-    CacheType, "f16, q8_0 or f32",
+    CacheType, "q16, f16, q8_0 or f32",
+    /// Whole numbers of 14 bits, with a scale for each token and head.
+    Q16 = "q16",
     /// Half precision.
     F16 = "f16",
     /// Eight bits, with a scale for each 32 values.
