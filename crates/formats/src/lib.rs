@@ -1,7 +1,7 @@
-//! Model files: GGUF and safetensors, read and written, quantized and dequantized; exported programs of PyTorch, read.
+//! Model files: GGUF and safetensors, read and written, quantized and dequantized; what PyTorch saves, read.
 //!
-//! [`Checkpoint`] is the one view on a model that the engine and the converter use; [`gguf`] and [`safetensors`] are the
-//! formats below it, [`quant`] the codecs of block types. [`pt2`] are exported programs, graph and weights, [`torchscript`]
+//! [`Checkpoint`] is the one view on a model that the engine and the converter use; [`gguf`], [`safetensors`] and [`torch`] are
+//! the formats below it, [`quant`] the codecs of block types. [`pt2`] are exported programs, graph and weights, [`torchscript`]
 //! modules in TorchScript, source and weights, both in terms of [`torch`]'s tensors.
 //!
 //! Files are not trusted. Every parser checks counts, lengths and offsets against the size of the file before it
@@ -11,6 +11,7 @@
 #![deny(unsafe_code)]
 
 pub mod checkpoint;
+mod config;
 mod error;
 pub mod gguf;
 #[allow(unsafe_code)]
@@ -20,8 +21,11 @@ pub mod quant;
 pub mod safetensors;
 pub mod torch;
 pub mod torchscript;
+mod weights;
 mod zip;
 
 pub use checkpoint::{Checkpoint, Source, Tensor, TensorLayout};
+pub use config::Config;
 pub use error::{Error, Result};
 pub use mmap::map_file;
+pub use weights::WeightFiles;

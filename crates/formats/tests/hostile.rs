@@ -38,6 +38,7 @@ const MOST_BYTES: usize = 16 << 20;
 const GGUF: &[u8] = include_bytes!("fixtures/v3.gguf");
 const GGUF_ALIGNED: &[u8] = include_bytes!("fixtures/v3-aligned-64.gguf");
 const SAFETENSORS: &[u8] = include_bytes!("fixtures/types.safetensors");
+const STATE_DICT: &[u8] = include_bytes!("fixtures/state-dict.pth");
 const PT2: [&[u8]; 3] = [
     include_bytes!("fixtures/mlp-2.5.pt2"),
     include_bytes!("fixtures/mlp-2.8.pt2"),
@@ -253,6 +254,11 @@ proptest! {
     }
 
     #[test]
+    fn damaged_state_dicts_are_survived(damages in prop::collection::vec(damage(), 1..4)) {
+        check(read_pt2, apply(STATE_DICT.to_vec(), &damages));
+    }
+
+    #[test]
     fn damaged_modules_are_survived(
         which in 0..SCRIPT.len(),
         damages in prop::collection::vec(damage(), 1..4),
@@ -339,6 +345,13 @@ fn every_truncation_is_an_error() {
         for len in 0..end {
             assert!(!check(read_gguf, sound[..len].to_vec()), "{len} bytes");
         }
+    }
+    for len in (0..STATE_DICT.len()).step_by(7) {
+        let bytes = Bytes::from(STATE_DICT[..len].to_vec());
+        assert!(
+            TorchFile::from_bytes(bytes, "f".into()).is_err(),
+            "{len} bytes"
+        );
     }
     assert!(check(read_safetensors, SAFETENSORS.to_vec()));
     for len in 0..SAFETENSORS.len() {

@@ -2,7 +2,8 @@
 
 use std::path::{Path, PathBuf};
 
-use hearth_formats::safetensors::{SafetensorsFile, SafetensorsFolder};
+use hearth_formats::WeightFiles;
+use hearth_formats::safetensors::SafetensorsFile;
 use hearth_kernels::dequantize;
 use serde_json::{Value as Json, json};
 
@@ -55,12 +56,8 @@ fn write_index(dir: &Path, map: Json) {
 fn a_sharded_folder_is_one_set_of_tensors() {
     let dir = tempfile::tempdir().unwrap();
     let dir = dir.path();
-    let problem = || {
-        SafetensorsFolder::open(dir)
-            .expect_err("a defect")
-            .to_string()
-    };
-    assert!(problem().contains("model.safetensors.index.json"));
+    let problem = || WeightFiles::open(dir).expect_err("a defect").to_string();
+    assert!(problem().contains("model.safetensors.index.json, pytorch_model.bin"));
     write_shard(&dir.join("model-1.safetensors"), "a", 1.0);
     write_index(
         dir,
@@ -68,7 +65,7 @@ fn a_sharded_folder_is_one_set_of_tensors() {
     );
     assert!(problem().contains("model-2.safetensors"));
     write_shard(&dir.join("model-2.safetensors"), "b", 2.0);
-    let folder = SafetensorsFolder::open(dir).unwrap();
+    let folder = WeightFiles::open(dir).unwrap();
     assert_eq!(folder.names().collect::<Vec<_>>(), ["a", "b"]);
     let b = folder.tensor("b").unwrap().unwrap();
     assert_eq!(&*b.bytes, 2.0f32.to_le_bytes());
@@ -77,9 +74,11 @@ fn a_sharded_folder_is_one_set_of_tensors() {
     write_index(dir, json!({"a": "model-2.safetensors"}));
     assert!(problem().contains("weight_map.a: the tensor is not in model-2.safetensors"));
     write_index(dir, json!({"a": "../model-1.safetensors"}));
-    assert!(problem().contains(
-        "weight_map.a: \"../model-1.safetensors\" is no safetensors file of this folder"
-    ));
+    assert!(
+        problem().contains(
+            "weight_map.a: \"../model-1.safetensors\" is no file of weights in this folder"
+        )
+    );
     write_index(dir, json!(["a"]));
     assert!(problem().contains("weight_map"));
 }

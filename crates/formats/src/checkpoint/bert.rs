@@ -5,10 +5,10 @@
 
 use serde_json::json;
 
-use super::config::Config;
 use super::decoder::layer_part;
 use super::hugging_face::{Architecture, Rename, Reorder};
 use crate::Result;
+use crate::config::Config;
 use crate::gguf::Metadata;
 
 pub(super) const ARCHITECTURE: Architecture = Architecture {

@@ -4,9 +4,9 @@
 
 use serde_json::json;
 
-use super::config::Config;
 use super::hugging_face::{ComputedTensor, Rename, Reorder};
 use crate::Result;
+use crate::config::Config;
 use crate::gguf::Metadata;
 
 /// The tensor of RoPE frequency divisors, `[head_dim / 2]`.

@@ -4,8 +4,8 @@ use std::path::Path;
 
 use serde_json::Value;
 
-use super::config::{Config, read_json};
 use super::{MAX_SEQ_LENGTH_KEY, NORMALIZE_KEY};
+use crate::config::{Config, read_json};
 use crate::gguf::Metadata;
 use crate::{Error, Result};
 

@@ -125,7 +125,7 @@ fn not_gguf(path: &Path) -> String {
             "a safetensors file by itself; open the folder that also holds config.json".to_owned()
         }
         Some("bin" | "pt" | "pth") => {
-            "PyTorch checkpoints; save the model as safetensors".to_owned()
+            "a PyTorch checkpoint by itself; open the folder that also holds config.json".to_owned()
         }
         _ => format!("the file does not begin with {magic}"),
     }

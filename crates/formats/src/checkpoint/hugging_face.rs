@@ -4,11 +4,10 @@ use std::path::{Path, PathBuf};
 
 use hearth_kernels::{Bytes, DType};
 
-use super::config::Config;
 use super::{TensorLayout, bert, embedding, gpt2, llama, qwen2, qwen3};
+use crate::config::Config;
 use crate::gguf::Metadata;
-use crate::safetensors::SafetensorsFolder;
-use crate::{Error, Result};
+use crate::{Error, Result, WeightFiles};
 
 /// How an architecture of Hugging Face is expressed in GGUF.
 pub(super) struct Architecture {
@@ -72,7 +71,7 @@ enum Origin {
 #[derive(Debug)]
 pub(super) struct FolderSource {
     path: PathBuf,
-    weights: SafetensorsFolder,
+    weights: WeightFiles,
     origins: Vec<Origin>,
 }
 
@@ -100,7 +99,7 @@ impl FolderSource {
         }
         (architecture.metadata)(&config, &mut metadata)?;
         embedding::metadata(path, architecture.name, &mut metadata)?;
-        let weights = SafetensorsFolder::open(path)?;
+        let weights = WeightFiles::open(path)?;
         let (origins, tensors) = translate(&config, architecture, &weights)?;
         let source = FolderSource {
             path: path.to_owned(),
@@ -180,7 +179,7 @@ fn find_architecture(config: &Config) -> Result<&'static Architecture> {
 fn translate(
     config: &Config,
     architecture: &Architecture,
-    weights: &SafetensorsFolder,
+    weights: &WeightFiles,
 ) -> Result<(Vec<Origin>, Vec<TensorLayout>)> {
     let mut pairs = Vec::new();
     for (name, values) in (architecture.computed)(config)? {

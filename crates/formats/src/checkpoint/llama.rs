@@ -3,10 +3,10 @@
 //! transformers: `models/llama/modeling_llama.py`; llama.cpp: `LlamaModel` of `convert_hf_to_gguf.py`. Rows of q and k
 //! are reordered to the interleaved rotation that GGUF's llama has.
 
-use super::config::Config;
 use super::decoder;
 use super::hugging_face::{Architecture, Rename, Reorder};
 use crate::Result;
+use crate::config::Config;
 use crate::gguf::Metadata;
 
 pub(super) const ARCHITECTURE: Architecture = Architecture {

@@ -1,11 +1,10 @@
 //! One view on a model's files: metadata under GGUF's keys and tensors under GGUF's names, whatever the source.
 //!
 //! A GGUF file is shown as it is, in one part or split (`-00001-of-00003.gguf`). A Hugging Face folder (`config.json`
-//! beside safetensors) is translated on the fly to what llama.cpp's `convert_hf_to_gguf.py` would write, so that
+//! beside safetensors or files by `torch.save`) is translated on the fly to what llama.cpp's `convert_hf_to_gguf.py` would write, so that
 //! architecture code and the converter know one convention. What the translation can't express is refused by name.
 
 mod bert;
-mod config;
 mod decoder;
 mod embedding;
 mod gguf_source;
@@ -39,7 +38,7 @@ pub const MAX_SEQ_LENGTH_KEY: &str = "hearth.embedding.max_seq_length";
 pub enum Source {
     /// A GGUF file.
     Gguf,
-    /// A folder with `config.json` and safetensors.
+    /// A folder with `config.json` and weights.
     HuggingFace,
 }
 

@@ -3,10 +3,10 @@
 //! transformers: `models/qwen3/modeling_qwen3.py`; llama.cpp: `Qwen3Model` of `convert_hf_to_gguf.py`. q and k keep
 //! their rows: GGUF's qwen3 rotates halves, as transformers does.
 
-use super::config::Config;
 use super::decoder;
 use super::hugging_face::{Architecture, Rename, Reorder};
 use crate::Result;
+use crate::config::Config;
 use crate::gguf::Metadata;
 
 pub(super) const ARCHITECTURE: Architecture = Architecture {

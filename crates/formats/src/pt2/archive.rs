@@ -9,7 +9,7 @@ use serde::Deserialize;
 use super::check::check;
 use super::json::quote_non_finite;
 use super::schema::{ExportedProgram, InputSpec, SymInt, TensorMeta};
-use crate::torch::{SPARE_COPY_BYTES, ScalarType, StridedTensor, TorchFile};
+use crate::torch::{ScalarType, StridedTensor, TorchFile, check_copies};
 use crate::zip::ZipArchive;
 use crate::{Error, Result, mmap};
 
@@ -64,18 +64,8 @@ impl Pt2Archive {
         let program = parts.program()?;
         let weights = parts.tensors(Kind::Weights)?;
         let constants = parts.tensors(Kind::Constants)?;
-        let copied = weights
-            .values()
-            .chain(constants.values())
-            .filter(|t| !t.is_contiguous())
-            .try_fold(0usize, |sum, t| sum.checked_add(t.dense_bytes()));
-        if copied.is_none_or(|copied| copied > file_bytes.saturating_add(SPARE_COPY_BYTES)) {
-            return Err(Error::field(
-                label,
-                "weights",
-                format!("laid out densely they are much larger than the file's {file_bytes} bytes"),
-            ));
-        }
+        check_copies(weights.values().chain(constants.values()), file_bytes)
+            .map_err(|problem| Error::field(&label, "weights", problem))?;
         let archive = Pt2Archive {
             label,
             program,

@@ -1,14 +1,12 @@
-//! safetensors, the tensor files of Hugging Face: one file, or several with an index.
+//! safetensors, the tensor files of Hugging Face.
 //!
 //! A file is the header's length (u64, little endian), a JSON header, and the data
 //! (<https://huggingface.co/docs/safetensors>). A file is not trusted: the header's length, the tensors' ranges, shapes
 //! and overlaps are checked against the file's size.
 
 mod file;
-mod folder;
 
 pub use file::{SafetensorsDType, SafetensorsFile, SafetensorsInfo};
-pub use folder::SafetensorsFolder;
 
 use hearth_kernels::{Bytes, DType};
 

@@ -6,6 +6,7 @@ mod scalar;
 mod strided;
 
 pub use save::TorchFile;
+pub(crate) use save::check_copies;
 pub use scalar::ScalarType;
 pub use strided::StridedTensor;
 

@@ -303,6 +303,7 @@ impl Machine<'_> {
             "collections OrderedDict" => Object::Dict(Vec::new()),
             "torch._utils _rebuild_tensor_v2"
             | "torch._utils _rebuild_tensor"
+            | "torch._utils _rebuild_tensor_v3"
             | "torch._utils _rebuild_parameter"
             | "torch._utils _rebuild_parameter_with_state" => Object::Call(name, args),
             "torch device" | "torch Size" | "builtins set" => Object::Opaque,

@@ -2,31 +2,58 @@
 //!
 //! Such a file is a zip archive with one folder: `data.pkl`, a pickle that refers to storages by key, and `data/KEY`, the
 //! bytes of each. Source: `torch/serialization.py` (`_save`), `torch/_utils.py` (`_rebuild_tensor_v2`,
-//! `_rebuild_parameter`).
+//! `_rebuild_tensor_v3`, `_rebuild_parameter`).
 
 use std::collections::BTreeMap;
+use std::path::Path;
 
 use hearth_kernels::Bytes;
 
 use super::pickle::{Id, Object, Pickle};
-use super::{ScalarType, StridedTensor};
+use super::{SPARE_COPY_BYTES, ScalarType, StridedTensor};
 use crate::zip::ZipArchive;
-use crate::{Error, Result};
+use crate::{Error, Result, mmap};
+
+/// How files begin that `torch.save` wrote before PyTorch 1.6: a pickle of a number that means nothing else.
+const BEFORE_ZIP: &[u8] = b"\x80\x02\x8a\x0al\xfc\x9cF\xf9 j\xa8P\x19.";
+/// Where trainers put the state dict in a dictionary of other things.
+const STATE_DICTS: [&str; 3] = ["state_dict", "model_state_dict", "model"];
 
 /// The tensors of a file by `torch.save`, by name.
 #[derive(Debug)]
 pub struct TorchFile {
+    label: String,
     tensors: BTreeMap<String, StridedTensor>,
 }
 
 impl TorchFile {
-    /// Reads a file in memory whose pickle is a dictionary from names to tensors; entries that are `None` or no tensor
-    /// are left out. Errors call the file `label`.
+    /// Maps a file that holds a state dict.
+    ///
+    /// # Errors
+    /// As of [`TorchFile::from_bytes`]; the file can't be read, or its tensors, laid out densely, are much larger than it.
+    pub fn open(path: &Path) -> Result<TorchFile> {
+        let data = mmap::map_file(path)?;
+        let file_bytes = data.len();
+        let file = TorchFile::from_bytes(data, path.display().to_string())?;
+        check_copies(file.tensors.values(), file_bytes)
+            .map_err(|problem| Error::field(&file.label, "tensors", problem))?;
+        Ok(file)
+    }
+
+    /// Reads a file in memory whose pickle is a dictionary from names to tensors, or one that holds such a dictionary as
+    /// `state_dict`, `model_state_dict` or `model`; entries that are `None` or no tensor are left out. Errors call the file
+    /// `label`.
     ///
     /// # Errors
     /// The archive or the pickle is not sound, calls anything but what builds tensors, or a tensor reaches outside of its
     /// storage.
     pub fn from_bytes(data: Bytes, label: String) -> Result<TorchFile> {
+        if data.starts_with(BEFORE_ZIP) {
+            return Err(Error::unsupported(
+                label,
+                "a file that torch.save wrote before PyTorch 1.6; load it with torch.load and save it again",
+            ));
+        }
         if !ZipArchive::is_zip(&data) {
             return Err(Error::unsupported(
                 label,
@@ -65,24 +92,38 @@ impl TorchFile {
                 "it is no dictionary of tensors",
             ));
         };
-        let mut tensors = BTreeMap::new();
-        for &(key, value) in items {
-            let Object::Str(name) = pickle.get(key) else {
-                return Err(Error::field(&label, field, "a key is no string"));
-            };
-            let tensor = reader
-                .tensor(value)
-                .map_err(|problem| Error::tensor(&label, name, problem))?;
-            if let Some(tensor) = tensor {
-                tensors.insert(name.clone(), tensor);
-            }
+        let mut tensors = reader.tensors(items, &label, &field)?;
+        if tensors.is_empty()
+            && let Some(inner) = reader.state_dict(items)
+        {
+            tensors = reader.tensors(inner, &label, &field)?;
         }
-        Ok(TorchFile { tensors })
+        Ok(TorchFile { label, tensors })
+    }
+
+    /// What errors call the file.
+    pub fn label(&self) -> &str {
+        &self.label
     }
 
     /// All tensors by name.
     pub fn tensors(&self) -> &BTreeMap<String, StridedTensor> {
         &self.tensors
+    }
+}
+
+/// Refuses tensors that would have to be copied and take much more than the file that they are in.
+pub(crate) fn check_copies<'a>(
+    tensors: impl IntoIterator<Item = &'a StridedTensor>,
+    file_bytes: usize,
+) -> Result<(), String> {
+    let mut copied = tensors.into_iter().filter(|t| !t.is_contiguous());
+    let copied = copied.try_fold(0usize, |sum, t| sum.checked_add(t.dense_bytes()));
+    match copied.is_some_and(|copied| copied <= file_bytes.saturating_add(SPARE_COPY_BYTES)) {
+        true => Ok(()),
+        false => Err(format!(
+            "laid out densely they are much larger than the file's {file_bytes} bytes"
+        )),
     }
 }
 
@@ -94,7 +135,42 @@ pub(crate) struct TensorReader<'a> {
     pub(crate) pickle: &'a Pickle,
 }
 
-impl TensorReader<'_> {
+impl<'a> TensorReader<'a> {
+    /// The tensors of a dictionary.
+    fn tensors(
+        &self,
+        items: &[(Id, Id)],
+        label: &str,
+        field: &str,
+    ) -> Result<BTreeMap<String, StridedTensor>> {
+        let mut tensors = BTreeMap::new();
+        for &(key, value) in items {
+            let Object::Str(name) = self.pickle.get(key) else {
+                return Err(Error::field(label, field, "a key is no string"));
+            };
+            let tensor = self
+                .tensor(value)
+                .map_err(|problem| Error::tensor(label, name, problem))?;
+            if let Some(tensor) = tensor {
+                tensors.insert(name.clone(), tensor);
+            }
+        }
+        Ok(tensors)
+    }
+
+    /// The dictionary of tensors among other things that a trainer has saved.
+    fn state_dict(&self, items: &[(Id, Id)]) -> Option<&'a [(Id, Id)]> {
+        STATE_DICTS.iter().find_map(|name| {
+            let is_it =
+                |key: &Id| matches!(self.pickle.get(*key), Object::Str(other) if other == name);
+            let (_, value) = items.iter().find(|(key, _)| is_it(key))?;
+            match self.pickle.get(*value) {
+                Object::Dict(items) => Some(items.as_slice()),
+                _ => None,
+            }
+        })
+    }
+
     /// The tensor that an object is, or `None` where it is none.
     pub(crate) fn tensor(&self, id: Id) -> Result<Option<StridedTensor>, String> {
         let mut object = self.pickle.get(id);
@@ -106,19 +182,36 @@ impl TensorReader<'_> {
                         .pickle
                         .get(*args.first().ok_or("a parameter of nothing")?);
                 }
-                Object::Call(_, args) => return self.rebuild(args).map(Some),
+                Object::Call(name, args) => {
+                    let names_type = name.ends_with("_rebuild_tensor_v3");
+                    return self.rebuild(args, names_type).map(Some);
+                }
                 _ => return Ok(None),
             }
         }
         Err("a parameter of a parameter".into())
     }
 
-    /// `_rebuild_tensor_v2(storage, storage_offset, size, stride, requires_grad, ...)`.
-    fn rebuild(&self, args: &[Id]) -> Result<StridedTensor, String> {
-        let [storage, offset, sizes, strides, ..] = args else {
+    /// `_rebuild_tensor_v2(storage, storage_offset, size, stride, requires_grad, ...)`; where the storage is of bytes,
+    /// `_rebuild_tensor_v3(storage, storage_offset, size, stride, requires_grad, backward_hooks, dtype)`.
+    fn rebuild(&self, args: &[Id], names_type: bool) -> Result<StridedTensor, String> {
+        let [storage, offset, sizes, strides, rest @ ..] = args else {
             return Err(format!("{} arguments of a tensor", args.len()));
         };
-        let (dtype, storage) = self.storage(*storage)?;
+        let (class, storage) = self.storage(*storage)?;
+        let dtype = if names_type {
+            let [_, _, dtype, ..] = rest else {
+                return Err("it has no type".into());
+            };
+            let Object::Global(name) = self.pickle.get(*dtype) else {
+                return Err("its type is not named".into());
+            };
+            name.strip_prefix("torch ")
+                .and_then(ScalarType::of_name)
+                .ok_or_else(|| format!("elements of the unknown type {name:?}"))?
+        } else {
+            of_class(class)?
+        };
         let Object::Int(offset) = self.pickle.get(*offset) else {
             return Err("its offset is no integer".into());
         };
@@ -126,9 +219,9 @@ impl TensorReader<'_> {
         StridedTensor::new(dtype, &sizes, &strides, *offset, storage)
     }
 
-    /// `("storage", storage class, key, location, elements)`.
-    fn storage(&self, id: Id) -> Result<(ScalarType, Bytes), String> {
-        let (dtype, key) = self.stored(id)?;
+    /// The class and the bytes of `("storage", storage class, key, location, elements)`.
+    fn storage(&self, id: Id) -> Result<(&'a str, Bytes), String> {
+        let (class, key) = self.stored(id)?;
         let name = format!("{}{key}", self.folder);
         let bytes = self.zip.get(&name).ok_or_else(|| {
             if self.zip.contains(&name) {
@@ -138,11 +231,11 @@ impl TensorReader<'_> {
             }
             format!("the archive has no entry {name:?}")
         })?;
-        Ok((dtype, bytes))
+        Ok((class, bytes))
     }
 
-    /// The type and the key of a storage.
-    fn stored(&self, id: Id) -> Result<(ScalarType, &str), String> {
+    /// The class and the key of a storage.
+    fn stored(&self, id: Id) -> Result<(&'a str, &'a str), String> {
         let Object::Storage(id) = self.pickle.get(id) else {
             return Err("it has no storage".into());
         };
@@ -157,11 +250,7 @@ impl TensorReader<'_> {
         else {
             return Err("its storage is not described".into());
         };
-        let dtype = class
-            .strip_prefix("torch ")
-            .and_then(ScalarType::of_storage)
-            .ok_or_else(|| format!("a storage of the unknown class {class:?}"))?;
-        Ok((dtype, key))
+        Ok((class, key))
     }
 
     /// Type and sizes of the tensor that an object is, whether or not its elements are there; `None` where it is none.
@@ -175,8 +264,8 @@ impl TensorReader<'_> {
         if name.contains("_rebuild_parameter") {
             return None;
         }
-        let (dtype, _) = self.stored(*storage).ok()?;
-        Some((dtype, self.ints(*sizes).ok()?))
+        let (class, _) = self.stored(*storage).ok()?;
+        Some((of_class(class).ok()?, self.ints(*sizes).ok()?))
     }
 
     fn ints(&self, id: Id) -> Result<Vec<i64>, String> {
@@ -191,4 +280,12 @@ impl TensorReader<'_> {
             })
             .collect()
     }
+}
+
+/// The type of a storage's elements.
+fn of_class(class: &str) -> Result<ScalarType, String> {
+    class
+        .strip_prefix("torch ")
+        .and_then(ScalarType::of_storage)
+        .ok_or_else(|| format!("a storage of the unknown class {class:?}"))
 }

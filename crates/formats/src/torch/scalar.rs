@@ -95,6 +95,12 @@ impl ScalarType {
             "uint16" => UInt16,
             "uint32" => UInt32,
             "uint64" => UInt64,
+            "complex32" => ComplexHalf,
+            "float8_e4m3fn" => Float8E4M3FN,
+            "float8_e5m2" => Float8E5M2,
+            "float8_e4m3fnuz" => Float8E4M3FNUZ,
+            "float8_e5m2fnuz" => Float8E5M2FNUZ,
+            "float8_e8m0fnu" => Float8E8M0FNU,
             _ => return None,
         })
     }

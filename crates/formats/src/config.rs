@@ -11,7 +11,7 @@ const MAX_JSON_BYTES: u64 = 64 << 20;
 
 /// A JSON object of a file.
 #[derive(Debug, Clone)]
-pub(super) struct Config {
+pub struct Config {
     label: String,
     /// What stands before field names in errors, for nested objects.
     prefix: String,
@@ -19,7 +19,7 @@ pub(super) struct Config {
 }
 
 /// Reads a JSON file beside weights.
-pub(super) fn read_json(path: &Path) -> Result<Value> {
+pub(crate) fn read_json(path: &Path) -> Result<Value> {
     let meta = std::fs::metadata(path).map_err(|e| Error::io(path, e))?;
     if meta.len() > MAX_JSON_BYTES {
         return Err(Error::unsupported(
@@ -38,11 +38,19 @@ pub(super) fn read_json(path: &Path) -> Result<Value> {
 }
 
 impl Config {
-    pub(super) fn open(path: &Path) -> Result<Config> {
+    /// Reads a file.
+    ///
+    /// # Errors
+    /// It can't be read, is larger than such files are, or is no JSON object.
+    pub fn open(path: &Path) -> Result<Config> {
         Self::new(path.display().to_string(), read_json(path)?)
     }
 
-    pub(super) fn new(label: String, value: Value) -> Result<Config> {
+    /// An object that was read already. Errors call its file `label`.
+    ///
+    /// # Errors
+    /// It is no object.
+    pub fn new(label: String, value: Value) -> Result<Config> {
         match value {
             Value::Object(map) => Ok(Config {
                 label,
@@ -53,49 +61,75 @@ impl Config {
         }
     }
 
-    pub(super) fn label(&self) -> &str {
+    /// What errors call the file.
+    pub fn label(&self) -> &str {
         &self.label
     }
 
-    pub(super) fn wrong(&self, key: &str, problem: impl Into<String>) -> Error {
+    /// An error about a field.
+    pub fn wrong(&self, key: &str, problem: impl Into<String>) -> Error {
         Error::field(&self.label, format!("{}{key}", self.prefix), problem)
     }
 
-    pub(super) fn unsupported(&self, what: impl Into<String>) -> Error {
+    /// An error about what the file asks for.
+    pub fn unsupported(&self, what: impl Into<String>) -> Error {
         Error::unsupported(&self.label, what)
     }
 
     /// The value of a key, or `None` where it is absent or null.
-    pub(super) fn get(&self, key: &str) -> Option<&Value> {
+    pub fn get(&self, key: &str) -> Option<&Value> {
         self.map.get(key).filter(|v| !v.is_null())
     }
 
-    pub(super) fn string(&self, key: &str) -> Result<Option<&str>> {
+    /// A string, or `None` where it is absent or null.
+    ///
+    /// # Errors
+    /// It is something else.
+    pub fn string(&self, key: &str) -> Result<Option<&str>> {
         self.typed(key, "a string", Value::as_str)
     }
 
-    pub(super) fn bool(&self, key: &str) -> Result<Option<bool>> {
+    /// A boolean, or `None` where it is absent or null.
+    ///
+    /// # Errors
+    /// It is something else.
+    pub fn bool(&self, key: &str) -> Result<Option<bool>> {
         self.typed(key, "true or false", Value::as_bool)
     }
 
-    /// An integer from 0 to 2^32 - 1.
-    pub(super) fn u32(&self, key: &str) -> Result<Option<u32>> {
+    /// An integer from 0 to 2^32 - 1, or `None` where it is absent or null.
+    ///
+    /// # Errors
+    /// It is something else.
+    pub fn u32(&self, key: &str) -> Result<Option<u32>> {
         self.typed(key, "an integer from 0 to 4294967295", |v| {
             v.as_u64().and_then(|v| u32::try_from(v).ok())
         })
     }
 
-    pub(super) fn f64(&self, key: &str) -> Result<Option<f64>> {
+    /// A number, or `None` where it is absent or null.
+    ///
+    /// # Errors
+    /// It is something else.
+    pub fn f64(&self, key: &str) -> Result<Option<f64>> {
         self.typed(key, "a number", Value::as_f64)
     }
 
-    pub(super) fn strings(&self, key: &str) -> Result<Option<Vec<&str>>> {
+    /// An array of strings, or `None` where it is absent or null.
+    ///
+    /// # Errors
+    /// It is something else.
+    pub fn strings(&self, key: &str) -> Result<Option<Vec<&str>>> {
         self.typed(key, "an array of strings", |v| {
             v.as_array()?.iter().map(Value::as_str).collect()
         })
     }
 
-    pub(super) fn object(&self, key: &str) -> Result<Option<Config>> {
+    /// An object within, or `None` where it is absent or null.
+    ///
+    /// # Errors
+    /// It is something else.
+    pub fn object(&self, key: &str) -> Result<Option<Config>> {
         let map = self.typed(key, "an object", Value::as_object)?;
         Ok(map.map(|map| Config {
             label: self.label.clone(),
@@ -105,7 +139,10 @@ impl Config {
     }
 
     /// A positive integer that has to be there.
-    pub(super) fn require_size(&self, key: &str) -> Result<u32> {
+    ///
+    /// # Errors
+    /// It is absent, 0 or something else.
+    pub fn require_size(&self, key: &str) -> Result<u32> {
         match self.u32(key)? {
             Some(0) => Err(self.wrong(key, "must not be 0")),
             Some(v) => Ok(v),
@@ -114,12 +151,29 @@ impl Config {
     }
 
     /// A positive integer, or the default where it is absent.
-    pub(super) fn size_or(&self, key: &str, default: u32) -> Result<u32> {
+    ///
+    /// # Errors
+    /// It is 0 or something else.
+    pub fn size_or(&self, key: &str, default: u32) -> Result<u32> {
         match self.u32(key)? {
             Some(0) => Err(self.wrong(key, "must not be 0")),
             Some(v) => Ok(v),
             None => Ok(default),
         }
+    }
+
+    /// Positive integers, or `None` where they are absent or null.
+    ///
+    /// # Errors
+    /// One is 0, or it is something else.
+    pub fn sizes(&self, key: &str) -> Result<Option<Vec<u32>>> {
+        self.typed(key, "an array of positive integers", |v| {
+            let size = |v: &Value| v.as_u64().and_then(|v| u32::try_from(v).ok());
+            let sizes = v.as_array()?.iter().map(size);
+            { sizes }
+                .map(|size| size.filter(|&size| size > 0))
+                .collect()
+        })
     }
 
     fn typed<'a, T>(
@@ -140,8 +194,11 @@ impl Config {
         }
     }
 
-    /// Refuses a field that is set to anything but the one value that is supported.
-    pub(super) fn only(&self, key: &str, supported: &[Value]) -> Result<()> {
+    /// Refuses a field that is set to anything but what is supported.
+    ///
+    /// # Errors
+    /// It is set to another value.
+    pub fn only(&self, key: &str, supported: &[Value]) -> Result<()> {
         match self.get(key) {
             Some(v) if !supported.contains(v) => {
                 let known: Vec<String> = supported.iter().map(Value::to_string).collect();
