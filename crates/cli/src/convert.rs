@@ -1,30 +1,29 @@
-//! `hearth convert`: an exported program as an ONNX model.
+//! `hearth convert`: an exported program or a checkpoint as an ONNX model.
 
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use anyhow::{Context, Result, anyhow, bail};
-use hearth_formats::pt2::Pt2Archive;
-use hearth_formats::torchscript::{DeclaredInput, ScriptArchive};
+use hearth_formats::torchscript::DeclaredInput;
 use hearth_graph::lower::lower;
 use hearth_graph::onnx::Model;
-use hearth_graph::script;
-use hearth_hub::catalog::{NetworkConfig, NetworkPlace};
+use hearth_graph::{architectures, script};
+use hearth_hub::catalog::{NetworkConfig, NetworkFile, NetworkPlace};
 use hearth_hub::{ConvertError, PendingFile};
 use indicatif::{ProgressBar, ProgressStyle};
 
 use crate::interrupt::{self, Interrupted};
 use crate::units;
 
-/// Write a program that torch.export has saved, or a TorchScript module, as an ONNX model, without PyTorch.
+/// Write a program that torch.export has saved, a TorchScript module or a checkpoint as an ONNX model, without PyTorch.
 ///
-/// The archive is one of `torch.export.save`, of PyTorch 2.5 or later, or of `torch.jit.save`. Dynamic dimensions stay
-/// dynamic. Where the program uses operators that have no lowering, they are named and no file is written. Ctrl-C cancels
-/// and leaves no file.
+/// An archive is one of `torch.export.save`, of PyTorch 2.5 or later, or of `torch.jit.save`. Dynamic dimensions stay
+/// dynamic. Where the program uses operators that have no lowering, they are named and no file is written. A checkpoint is the
+/// folder of a network of transformers or timm, or a state dict of torchvision. Ctrl-C cancels and leaves no file.
 #[derive(clap::Args)]
 pub struct Args {
-    /// The archive to read, a .pt2 file, or a .pt file of TorchScript.
+    /// What to read: a .pt2 file, a .pt file of TorchScript, the folder of a checkpoint, or a .pth file.
     input: PathBuf,
     /// The .onnx file to write.
     output: PathBuf,
@@ -66,23 +65,32 @@ pub fn run(args: Args) -> Result<()> {
     Ok(())
 }
 
-/// The archive, lowered. What is said of its inputs goes before what a `config.toml` beside it says.
+/// The network as an ONNX model. What is said of its inputs goes before what a `config.toml` beside it says.
 fn read(path: &Path, said: Vec<DeclaredInput>) -> Result<Model> {
-    if path.extension().is_none_or(|e| e != "pt") {
-        if let Some(input) = said.first() {
-            bail!(
-                "--input {}: only the inputs of a .pt file can be declared",
-                input.name
-            );
-        }
-        return Ok(lower(&Pt2Archive::open(path)?)?);
+    let place = NetworkPlace::find(path);
+    let file = place.as_ref().map_or(path, |place| &place.file);
+    let network = NetworkFile::open(file)?;
+    if !matches!(network, NetworkFile::Script(_))
+        && let Some(input) = said.first()
+    {
+        bail!(
+            "--input {}: only the inputs of a .pt file can be declared",
+            input.name
+        );
     }
-    let config = NetworkPlace::find(path).map(|place| NetworkConfig::of(&place));
-    let config = config.transpose().map_err(anyhow::Error::msg)?;
-    let mut declared = config.unwrap_or_default().inputs;
-    declared.retain(|input| said.iter().all(|other| other.name != input.name));
-    declared.extend(said);
-    Ok(script::lower(&ScriptArchive::open(path)?, &declared)?)
+    match network {
+        NetworkFile::Pt2(archive) => Ok(lower(&archive)?),
+        NetworkFile::Checkpoint(checkpoint) => Ok(architectures::build(&checkpoint)?),
+        NetworkFile::Onnx(_) => bail!("{} is an ONNX model already", file.display()),
+        NetworkFile::Script(archive) => {
+            let config = place.as_ref().map(NetworkConfig::of);
+            let config = config.transpose().map_err(anyhow::Error::msg)?;
+            let mut declared = config.unwrap_or_default().inputs;
+            declared.retain(|input| said.iter().all(|other| other.name != input.name));
+            declared.extend(said);
+            Ok(script::lower(&archive, &declared)?)
+        }
+    }
 }
 
 /// The error as the user is told of it.
@@ -146,6 +154,8 @@ mod tests {
     use super::*;
 
     use std::fs;
+
+    use hearth_formats::pt2::Pt2Archive;
 
     const PROGRAM: &[u8] = include_bytes!("../../graph/tests/fixtures/resnet.pt2");
 

@@ -630,3 +630,47 @@ fn networks_are_listed_loaded_and_unloaded_like_other_models() {
             .is_file()
     );
 }
+
+/// A folder as transformers saves it; requests leave out what its models may be called without.
+#[test]
+fn a_published_checkpoint_is_a_network() {
+    let home = tempfile::tempdir().expect("a folder");
+    let from = Path::new(env!("CARGO_MANIFEST_DIR")).join("../graph/tests/checkpoints");
+    let from = from.join("bert-classifier");
+    let folder = home.path().join("models/classifier");
+    fs::create_dir_all(&folder).expect("made");
+    for item in fs::read_dir(&from).expect("a folder") {
+        let path = item.expect("a file").path();
+        fs::copy(&path, folder.join(path.file_name().expect("a name"))).expect("copied");
+    }
+    let golden = fs::read(from.join("golden.json")).expect("a file");
+    let golden: Value = serde_json::from_slice(&golden).expect("JSON");
+    let case = &golden["cases"][2];
+    let server = start(home);
+    let ids = rows(&case["inputs"][0]);
+    let want = rows(&case["outputs"][0]);
+    for inputs in [json!(ids), json!({"input_ids": ids})] {
+        let body = json!({"model_name": "classifier", "inputs": inputs});
+        let answer = server.ok("/predict", &body);
+        let got = answer["result"].as_array().expect("a batch");
+        assert_eq!(got.len(), want.len());
+        for (got, want) in got.iter().zip(&want) {
+            assert_close(got, want);
+        }
+    }
+    let tensor = json!({"name": "input_ids", "shape": [2, 5], "datatype": "INT64", "data": ids});
+    let answer = server.ok("/v2/models/classifier/infer", &json!({"inputs": [tensor]}));
+    let output = &answer["outputs"][0];
+    assert_eq!(output["name"], "logits");
+    assert_close(&output["data"], &case["outputs"][0]["data"]);
+    let mask = json!({"attention_mask": [1, 1]});
+    let error = server.post(
+        "/predict",
+        &json!({"model_name": "classifier", "inputs": mask}),
+    );
+    assert!(
+        error.body.contains("inputs.input_ids is missing"),
+        "{}",
+        error.body
+    );
+}

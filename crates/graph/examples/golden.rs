@@ -1,8 +1,9 @@
-//! Runs an exported program on both engines and tells how far they are from what PyTorch answered.
+//! Runs an exported program or a checkpoint on both engines and tells how far they are from what PyTorch answered.
 //!
-//! `golden PROGRAM GOLDEN.json MODEL.onnx`, with a `.pt2` archive or a `.pt` of TorchScript: writes the ONNX model, and prints a line of JSON for each engine, with `off`, the
-//! largest difference as part of a number and its tensor's root mean square, or `error`. The table in `docs/models.md` is made
-//! of such lines, by `oracle/graph_matrix.py`.
+//! `golden PROGRAM GOLDEN.json MODEL.onnx`, with a `.pt2` archive, a `.pt` of TorchScript or a checkpoint's folder: writes the ONNX
+//! model, and prints a line of JSON for each engine, with `off`, the largest difference as part of a number and its tensor's root mean
+//! square, or `error`. The tables in `docs/models.md` are made of such lines, by `oracle/graph_matrix.py` and
+//! `oracle/checkpoint_matrix.py`.
 
 #[path = "../tests/golden_format/mod.rs"]
 mod golden_format;
@@ -11,8 +12,10 @@ use std::error::Error;
 use std::path::PathBuf;
 
 use golden_format::{Golden, TOLERANCE};
+use hearth_formats::NetworkCheckpoint;
 use hearth_formats::pt2::Pt2Archive;
 use hearth_formats::torchscript::ScriptArchive;
+use hearth_graph::architectures::build;
 use hearth_graph::lower::lower;
 use hearth_graph::runtime::{Engine, Engines, find};
 use hearth_graph::script;
@@ -25,7 +28,9 @@ fn main() -> Result<(), Box<dyn Error>> {
     };
     let golden = Golden::read(golden);
     let is_script = program.extension().is_some_and(|e| e == "pt");
-    let model = if is_script {
+    let model = if program.is_dir() {
+        build(&NetworkCheckpoint::open(program, None)?)?
+    } else if is_script {
         script::lower(&ScriptArchive::open(program)?, &[])?
     } else {
         lower(&Pt2Archive::open(program)?)?

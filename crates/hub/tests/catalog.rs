@@ -422,3 +422,69 @@ fn a_value_that_is_no_number_is_found() {
     std::fs::write(&path, &bytes).unwrap();
     assert!(matches!(verify(), Err(Fault::NotFinite { .. })));
 }
+
+/// Puts a checkpoint of the tests of `hearth-graph` into a folder.
+fn put_checkpoint(folder: &Path, name: &str) {
+    let from = Path::new(env!("CARGO_MANIFEST_DIR")).join("../graph/tests/checkpoints");
+    std::fs::create_dir(folder).unwrap();
+    for item in std::fs::read_dir(from.join(name)).unwrap() {
+        let path = item.unwrap().path();
+        std::fs::copy(&path, folder.join(path.file_name().unwrap())).unwrap();
+    }
+}
+
+/// Checkpoints whose class is built as a network are networks; encoders stay models for embeddings unless they are asked for.
+#[test]
+fn checkpoints_are_networks_where_their_class_is_one() {
+    let dir = tempfile::tempdir().unwrap();
+    let d = dir.path();
+    put_checkpoint(&d.join("classifier"), "bert-classifier");
+    put_checkpoint(&d.join("gaps"), "bert-masked");
+    put_checkpoint(&d.join("sentences"), "bert-masked");
+    std::fs::write(d.join("sentences/modules.json"), "[]").unwrap();
+    put_checkpoint(&d.join("encoder"), "bert-model");
+    put_checkpoint(&d.join("asked"), "bert-model");
+    std::fs::write(d.join("asked/config.toml"), "architecture = \"BertModel\"").unwrap();
+    put_checkpoint(&d.join("odd"), "bert-model");
+    std::fs::write(d.join("odd/config.toml"), "architecture = \"Bert\"").unwrap();
+    put_checkpoint(&d.join("images"), "timm-resnet18");
+    std::fs::create_dir(d.join("torchvision")).unwrap();
+    let weights = d.join("images/pytorch_model.bin");
+    std::fs::copy(weights, d.join("torchvision/model.pth")).unwrap();
+    std::fs::create_dir(d.join("other")).unwrap();
+    std::fs::copy(d.join("gaps/pytorch_model.bin"), d.join("other/model.pth")).unwrap();
+    let catalog = catalog(d, &[]).unwrap();
+    let entry = |name: &str| catalog.find(name).unwrap().unwrap();
+    for (name, architecture) in [
+        ("classifier", "BertForSequenceClassification"),
+        ("gaps", "BertForMaskedLM"),
+        ("asked", "BertModel"),
+        ("images", "ResNet"),
+        ("torchvision", "ResNet"),
+    ] {
+        let entry = entry(name);
+        assert_eq!(entry.kind, Kind::Network, "{name}");
+        assert_eq!(entry.architecture.as_deref(), Some(architecture), "{name}");
+        assert!(entry.bytes > 10_000, "{name}: {}", entry.bytes);
+        let file = entry.open_network().unwrap();
+        assert!(matches!(file, NetworkFile::Checkpoint(_)), "{name}");
+        assert_eq!(entry.verify_hashes().unwrap(), 0, "{name}");
+    }
+    for name in ["sentences", "encoder"] {
+        assert_eq!(entry(name).kind, Kind::Embedding, "{name}");
+        assert!(!entry(name).is_network(), "{name}");
+    }
+    for (name, problem) in [
+        ("odd", "the architecture Bert as a network; supported:"),
+        ("other", "none of a ResNet of torchvision"),
+    ] {
+        let Kind::Unknown(reason) = entry(name).kind else {
+            panic!("{name} is known");
+        };
+        assert!(reason.contains(problem), "{reason}");
+    }
+    // Each file of weights may have its hash beside it.
+    std::fs::write(d.join("classifier/model.safetensors.sha256"), "no hash").unwrap();
+    let fault = entry("classifier").verify_hashes();
+    assert!(matches!(fault, Err(Fault::NoHash { .. })), "{fault:?}");
+}

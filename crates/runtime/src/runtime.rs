@@ -77,6 +77,8 @@ pub enum ModelFormat {
     TorchScript,
     /// An ONNX model.
     Onnx,
+    /// A state dict of a network by itself.
+    PyTorch,
 }
 
 impl std::fmt::Display for ModelFormat {
@@ -87,6 +89,7 @@ impl std::fmt::Display for ModelFormat {
             Self::Pt2 => "pt2",
             Self::TorchScript => "torchscript",
             Self::Onnx => "onnx",
+            Self::PyTorch => "pytorch",
         })
     }
 }
@@ -443,14 +446,17 @@ fn version(entry: &Entry) -> ModelVersion {
     }
 }
 
-/// What kind of file an exported network is.
+/// What kind of file a network is.
 fn network_format(entry: &Entry) -> ModelFormat {
-    let file = entry.network_path();
-    let extension = file.as_deref().and_then(|file| file.extension()?.to_str());
-    match extension {
-        Some("onnx") => ModelFormat::Onnx,
+    let Some(path) = entry.network_path() else {
+        return ModelFormat::Pt2;
+    };
+    match path.extension().and_then(|e| e.to_str()) {
+        Some("pt2") => ModelFormat::Pt2,
         Some("pt") => ModelFormat::TorchScript,
-        _ => ModelFormat::Pt2,
+        Some("onnx") => ModelFormat::Onnx,
+        _ if path.is_dir() => ModelFormat::HuggingFace,
+        _ => ModelFormat::PyTorch,
     }
 }
 

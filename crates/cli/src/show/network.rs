@@ -1,4 +1,4 @@
-//! What the file of an exported network says.
+//! What the file of a network says.
 
 use std::collections::BTreeMap;
 use std::io::Write;
@@ -18,7 +18,7 @@ pub struct Card {
     #[serde(skip_serializing_if = "Option::is_none")]
     note: Option<String>,
     built_in: bool,
-    /// `pt2`, `torchscript` or `onnx`.
+    /// `pt2`, `torchscript`, `onnx`, `huggingface` or `pytorch`.
     format: &'static str,
     /// `network`.
     kind: &'static str,
@@ -72,10 +72,12 @@ impl Card {
             built_in,
             note,
         } = found;
-        let format = match file {
+        let format = match &file {
             NetworkFile::Pt2(_) => "pt2",
             NetworkFile::Script(_) => "torchscript",
             NetworkFile::Onnx(_) => "onnx",
+            NetworkFile::Checkpoint(checkpoint) if checkpoint.folder().is_some() => "huggingface",
+            NetworkFile::Checkpoint(_) => "pytorch",
         };
         let model = hearth_runtime::network_model(file, &config.inputs);
         let summary = model.and_then(|model| summarize(&model));

@@ -1,4 +1,4 @@
-//! `convert`: exported networks.
+//! `convert`: exported networks and checkpoints.
 
 use std::fs;
 use std::path::Path;
@@ -92,4 +92,28 @@ fn torchscript_becomes_an_onnx_file_with_inputs_as_they_are_said() {
     fs::write(&module, PROGRAM).unwrap();
     home.hearth(["convert", text(&module), text(&model), "--force"])
         .failed(1, &["net.pt", "call the file .pt2"]);
+}
+
+/// Any checkpoint of a known class is written, also one that is served for embeddings.
+#[test]
+fn a_checkpoint_becomes_an_onnx_file() {
+    let home = Home::new();
+    let checkpoints = Path::new(env!("CARGO_MANIFEST_DIR")).join("../graph/tests/checkpoints");
+    for (name, output) in [
+        ("timm-resnet18", "output logits: float32 [batch, 5]"),
+        ("bert-model", "output pooler_output: float32 [batch, 16]"),
+    ] {
+        let model = home.path().join(format!("{name}.onnx"));
+        let said = home
+            .hearth(["convert", text(&checkpoints.join(name)), text(&model)])
+            .good();
+        assert!(said.contains(output), "{said}");
+        assert_eq!(fs::read(&model).unwrap()[..2], [0x08, 8]);
+        home.hearth([
+            "convert",
+            text(&model),
+            text(&home.path().join("again.onnx")),
+        ])
+        .failed(1, &["is an ONNX model already"]);
+    }
 }

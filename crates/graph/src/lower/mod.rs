@@ -10,7 +10,7 @@
 //! is a dimension of.
 
 mod alias;
-mod builder;
+pub(crate) mod builder;
 mod call;
 pub(crate) mod expr;
 pub(crate) mod ops;

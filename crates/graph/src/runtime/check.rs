@@ -9,6 +9,7 @@ use tract_onnx::pb::tensor_shape_proto::dimension::Value as DimValue;
 use tract_onnx::pb::type_proto::Value as TypeValue;
 use tract_onnx::pb::{GraphProto, ModelProto, NodeProto, TensorProto, ValueInfoProto};
 
+use super::defaults;
 use crate::onnx::{DataType, Dim, ValueInfo};
 use crate::{Error, Result};
 
@@ -20,6 +21,8 @@ const MOST_ELEMENTS: i64 = 1 << 29;
 pub(super) struct Signature {
     /// The inputs that are not weights.
     pub inputs: Vec<ValueInfo>,
+    /// The numbers that inputs are made of where they are left out.
+    pub defaults: Vec<Option<f64>>,
     pub outputs: Vec<ValueInfo>,
     /// Of each output, whether its numbers are shares or probabilities: a softmax or a sigmoid makes them.
     pub are_scores: Vec<bool>,
@@ -42,10 +45,14 @@ pub(super) fn check(model: &ModelProto) -> Result<Signature> {
     let inputs = graph.input.iter();
     let inputs = inputs.filter(|input| !weights.contains(input.name.as_str()));
     let infos = |values: &mut dyn Iterator<Item = &ValueInfoProto>| {
-        values.map(value_info).collect::<Result<_, String>>()
+        values.map(value_info).collect::<Result<Vec<_>, String>>()
     };
+    let inputs: Vec<ValueInfo> = infos(&mut inputs.into_iter()).map_err(unsound)?;
+    let metadata = model.metadata_props.iter();
+    let metadata = metadata.map(|entry| (entry.key.as_str(), entry.value.as_str()));
     Ok(Signature {
-        inputs: infos(&mut inputs.into_iter()).map_err(unsound)?,
+        defaults: defaults::of_metadata(&inputs, metadata),
+        inputs,
         outputs: infos(&mut graph.output.iter()).map_err(unsound)?,
         are_scores: { graph.output.iter() }
             .map(|output| are_scores(graph, &output.name))

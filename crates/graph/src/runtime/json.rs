@@ -5,9 +5,9 @@ use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
 use serde_json::{Map, Number, Value};
 
-use super::HostTensor;
 use super::elements::Element;
 use super::media::{Media, image_bytes};
+use super::{HostTensor, fill_defaults};
 use crate::onnx::{DataType, Dim, ValueInfo};
 
 /// The names of texts and images in an object, where the network has no inputs of these names.
@@ -29,6 +29,8 @@ pub struct Samples {
 #[derive(Debug, Clone)]
 pub struct SampleFormat {
     inputs: Vec<ValueInfo>,
+    /// The numbers that inputs are made of where they are left out.
+    defaults: Vec<Option<f64>>,
 }
 
 impl SampleFormat {
@@ -41,7 +43,49 @@ impl SampleFormat {
         };
         SampleFormat {
             inputs: inputs.iter().map(sample).collect(),
+            defaults: vec![None; inputs.len()],
         }
+    }
+
+    /// The same, with inputs that may be left out: [`super::Network::defaults`].
+    pub fn with_defaults(mut self, defaults: &[Option<f64>]) -> SampleFormat {
+        for (own, default) in self.defaults.iter_mut().zip(defaults) {
+            *own = *default;
+        }
+        self
+    }
+
+    /// The one input that has to be given, where there is one: what has no name is that.
+    fn required(&self) -> Option<&ValueInfo> {
+        let each = self.inputs.iter().zip(&self.defaults);
+        let mut required = each.filter(|(_, default)| default.is_none());
+        match (required.next(), required.next()) {
+            (Some((input, _)), None) => Some(input),
+            _ => None,
+        }
+    }
+
+    /// A sample of which only the tensor of [`Self::required`] is given.
+    fn complete(&self, path: &str, tensor: HostTensor) -> Result<Vec<HostTensor>, String> {
+        let mut tensor = Some(tensor);
+        let given = self.defaults.iter().map(|default| match default {
+            None => tensor.take(),
+            Some(_) => None,
+        });
+        self.fill(|name| format!("{path}.{name}"), given.collect())
+    }
+
+    /// All tensors of a sample, those that were left out filled in; `place` tells the path of one that has to be given.
+    fn fill(
+        &self,
+        place: impl Fn(&str) -> String,
+        given: Vec<Option<HostTensor>>,
+    ) -> Result<Vec<HostTensor>, String> {
+        fill_defaults(&self.inputs, &self.defaults, given).map_err(|at| {
+            let input = &self.inputs[at];
+            let (path, expected) = (place(&input.name), expected(input));
+            format!("{path} is missing: expected {expected}")
+        })
     }
 
     /// Reads a sample, or a batch of them: one array more than a sample has, or an array of objects, texts or images.
@@ -54,7 +98,7 @@ impl SampleFormat {
         value: &Value,
         media: &mut dyn Media,
     ) -> Result<Samples, String> {
-        let is_batch = match (value, self.inputs.as_slice()) {
+        let is_batch = match (value, self.required()) {
             (Value::Array(items), _) if items.first().is_some_and(is_named) => true,
             (Value::Array(items), _)
                 if items
@@ -63,7 +107,7 @@ impl SampleFormat {
             {
                 true
             }
-            (Value::Array(_), [input]) => depth(value) > input.dims.len(),
+            (Value::Array(_), Some(input)) => depth(value) > input.dims.len(),
             _ => false,
         };
         if is_batch {
@@ -172,7 +216,7 @@ impl SampleFormat {
                 is_batch: false,
             });
         }
-        let [input] = self.inputs.as_slice() else {
+        let Some(input) = self.required() else {
             return Err(format!(
                 "{path}: expected an object with {}, got bytes that are no JSON",
                 self.names()
@@ -204,7 +248,7 @@ impl SampleFormat {
         }
         let tensor = HostTensor::new(input.dtype, shape, bytes).map_err(|_| misfit())?;
         Ok(Samples {
-            samples: vec![vec![tensor]],
+            samples: vec![self.complete(path, tensor)?],
             is_batch: false,
         })
     }
@@ -235,17 +279,8 @@ impl SampleFormat {
             }
             _ => return Ok(None),
         }
-        let tensors = tensors.into_iter().zip(&self.inputs);
-        let tensors = tensors.map(|(tensor, input)| {
-            tensor.ok_or_else(|| {
-                format!(
-                    "{path}.{} is missing: expected {}",
-                    input.name,
-                    expected(input)
-                )
-            })
-        });
-        tensors.collect::<Result<_, _>>().map(Some)
+        self.fill(|name| format!("{path}.{name}"), tensors)
+            .map(Some)
     }
 
     fn read_sample(
@@ -254,7 +289,7 @@ impl SampleFormat {
         value: &Value,
         media: &mut dyn Media,
     ) -> Result<Vec<HostTensor>, String> {
-        match (value, self.inputs.as_slice()) {
+        match (value, self.required()) {
             (Value::Object(members), _) if is_named(value) => {
                 let members = members.iter().map(|(name, value)| (name.as_str(), value));
                 let place = |name: &str| format!("{path}.{name}");
@@ -266,7 +301,7 @@ impl SampleFormat {
                 let place = |_: &str| path.to_owned();
                 self.read_members(path, place, members.collect(), media)
             }
-            (_, [input]) => Ok(vec![read_tensor(path, input, value)?]),
+            (_, Some(input)) => self.complete(path, read_tensor(path, input, value)?),
             _ => Err(format!(
                 "{path}: expected an object with {}, got {}",
                 self.names(),
@@ -360,17 +395,11 @@ impl SampleFormat {
                 }
             }
         }
-        let tensors = tensors.into_iter().zip(&self.inputs);
-        let tensors = tensors.map(|(tensor, input)| {
-            tensor.ok_or_else(|| {
-                let path = match path == place(&input.name) {
-                    true => format!("{path}.{}", input.name),
-                    false => place(&input.name),
-                };
-                format!("{path} is missing: expected {}", expected(input))
-            })
-        });
-        tensors.collect()
+        let missing = |name: &str| match path == place(name) {
+            true => format!("{path}.{name}"),
+            false => place(name),
+        };
+        self.fill(missing, tensors)
     }
 
     /// Refuses members that are no inputs.
@@ -825,6 +854,37 @@ mod tests {
             problem(json!({"ids": [[1], [2]], "mask": [[1]]}))
                 .contains("inputs.mask: expected an array of 2")
         );
+    }
+
+    #[test]
+    fn inputs_with_defaults_may_be_left_out() {
+        let input = |name: &str| ValueInfo {
+            name: name.into(),
+            dtype: DataType::Int64,
+            dims: ["b", "l"].map(|d| Dim::Symbol(d.into())).to_vec(),
+        };
+        let text = SampleFormat::new(&[input("ids"), input("mask")], true)
+            .with_defaults(&[None, Some(1.0)]);
+        for (value, is_batch) in [
+            (json!([5, 6]), false),
+            (json!({"ids": [5, 6]}), false),
+            (json!([[5, 6]]), true),
+            (json!([{"ids": [5, 6]}]), true),
+            (json!({"ids": [[5, 6]]}), true),
+        ] {
+            let read = text.numbers(&value).unwrap();
+            assert_eq!(read.is_batch, is_batch, "{value}");
+            let sample: Vec<Value> = read.samples[0].iter().map(HostTensor::to_json).collect();
+            assert_eq!(sample, [json!([5, 6]), json!([1, 1])], "{value}");
+        }
+        let read = text
+            .numbers(&json!({"ids": [5, 6], "mask": [1, 0]}))
+            .unwrap();
+        assert_eq!(read.samples[0][1].to_json(), json!([1, 0]));
+        let error = text.numbers(&json!({"mask": [1]})).unwrap_err();
+        assert!(error.contains("inputs.ids is missing"), "{error}");
+        let error = text.numbers(&json!({"mask": [[1], [1]]})).unwrap_err();
+        assert!(error.contains("inputs.ids[0] is missing"), "{error}");
     }
 
     #[test]

@@ -5,6 +5,7 @@
 
 mod check;
 mod count;
+mod defaults;
 mod elements;
 pub mod find;
 mod json;
@@ -18,6 +19,8 @@ use std::fmt;
 use std::sync::Arc;
 
 pub use count::count_parameters;
+pub(crate) use defaults::KEY as DEFAULT_KEY;
+pub use defaults::fill as fill_defaults;
 pub use elements::{Elements, FlatJson};
 pub use json::{SampleFormat, Samples};
 pub use media::{Media, NumbersOnly, image_bytes};
@@ -36,6 +39,12 @@ pub trait Network: Send + Sync {
 
     /// What it gives.
     fn outputs(&self) -> &[ValueInfo];
+
+    /// For each input the number that all its elements are where a request leaves it out; none where it has to be given. Those
+    /// at the end may be missing.
+    fn defaults(&self) -> &[Option<f64>] {
+        &[]
+    }
 
     /// Runs the network on one tensor for each input, in the inputs' order; one for each output comes back. Calls from
     /// several threads are safe, and may wait for each other.

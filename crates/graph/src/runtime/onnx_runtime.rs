@@ -127,6 +127,10 @@ impl Network for OnnxRuntimeNetwork {
             .unwrap_or(false)
     }
 
+    fn defaults(&self) -> &[Option<f64>] {
+        &self.signature.defaults
+    }
+
     fn run(&self, inputs: &[HostTensor]) -> Result<Vec<HostTensor>> {
         check_inputs(self.inputs(), inputs)?;
         let values = self

@@ -117,8 +117,10 @@ fn of_network(name: &str, path: &Path, stamp: &Stamp, mut layout: Layout) -> Ent
         false => NetworkConfig::of(&newest),
     };
     let mut instances = None;
-    let kind = match config {
-        Ok(config) => {
+    let mut architecture = None;
+    let kind = match config.and_then(|config| Ok((network::class(&newest)?, config))) {
+        Ok((class, config)) => {
+            architecture = class.map(str::to_owned);
             instances = config.instances;
             config
                 .versions
@@ -134,6 +136,7 @@ fn of_network(name: &str, path: &Path, stamp: &Stamp, mut layout: Layout) -> Ent
     };
     let model = Entry {
         kind,
+        architecture,
         instances,
         ..blank(name, path, stamp)
     };
@@ -146,7 +149,7 @@ fn of_network(name: &str, path: &Path, stamp: &Stamp, mut layout: Layout) -> Ent
                 Err(problem) if model.kind == Kind::Network => Kind::Unknown(problem),
                 _ => model.kind.clone(),
             },
-            bytes: size(&place.file),
+            bytes: network_size(&place.file),
             created: stamp.created(),
             stamp,
             place: Some(place),
@@ -161,12 +164,17 @@ fn of_network(name: &str, path: &Path, stamp: &Stamp, mut layout: Layout) -> Ent
     Entry {
         bytes: match layout.is_versioned {
             true => versions.iter().map(|version| version.bytes).sum(),
-            false => size(&place.file),
+            false => network_size(&place.file),
         },
         place: Some(place),
         versions,
         ..model
     }
+}
+
+/// The size of a network's file, or of all files of a checkpoint.
+fn network_size(file: &Path) -> u64 {
+    network::files(file).iter().map(|file| size(file)).sum()
 }
 
 fn size(file: &Path) -> u64 {

@@ -66,8 +66,8 @@ pub enum CatalogError {
 #[derive(Debug, Clone, Default)]
 pub struct CatalogConfig {
     /// A folder of `*.gguf` files, named by their stems, and of folders, named as they are: Hugging Face ones, and those
-    /// with an exported network, `model.pt2`, `model.pt` or `model.onnx`, or with one for each version in folders named `1`, `2` and so on, as in
-    /// the repositories of Triton too.
+    /// with a network, `model.pt2`, `model.pt`, `model.onnx` or `model.pth`, or with an exported one for each version in folders
+    /// named `1`, `2` and so on, as in the repositories of Triton too.
     pub models_dir: Option<PathBuf>,
     /// Names with the file or folder that each stands for.
     pub named: Vec<(String, PathBuf)>,
@@ -80,7 +80,7 @@ pub enum Kind {
     Text,
     /// It turns text into vectors.
     Embedding,
-    /// It is an exported network, tensors in and tensors out.
+    /// It is a network, tensors in and tensors out.
     Network,
     /// It can't be used, and why.
     Unknown(String),
@@ -113,7 +113,7 @@ pub struct Entry {
     pub location: Location,
     /// What it is for.
     pub kind: Kind,
-    /// The architecture under its GGUF name, where it is known.
+    /// The architecture under its GGUF name, or the class of a network that is known by name; where it is known.
     pub architecture: Option<String>,
     /// The size of its files in bytes; of a folder, that of the weights and `config.json`.
     pub bytes: u64,

@@ -8,7 +8,7 @@ use hearth_formats::quant::dequantize;
 use hearth_formats::{Checkpoint, Tensor};
 use sha2::{Digest, Sha256};
 
-use super::Entry;
+use super::{Entry, network};
 
 /// What was found sound.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -83,13 +83,14 @@ impl Entry {
         })
     }
 
-    /// Compares an exported network's file with the SHA-256 beside it, where there is one, and gives the number of files
+    /// Compares a network's files with the SHA-256 beside each, where there is one, and gives the number of files
     /// that have one. Whether the network is sound is not told here. Blocks.
     ///
     /// # Errors
     /// [`Fault::Hash`], [`Fault::NoHash`], [`Fault::Io`].
     pub fn verify_hashes(&self) -> Result<usize, Fault> {
-        check_hashes(self.network_path().as_slice())
+        let files = self.network_path().map(|path| network::files(&path));
+        check_hashes(&files.unwrap_or_default())
     }
 }
 

@@ -7,6 +7,7 @@ use std::sync::{Arc, OnceLock};
 use hearth_formats::pt2::Pt2Archive;
 use hearth_formats::torch::ScalarType;
 use hearth_formats::torchscript::DeclaredInput;
+use hearth_graph::architectures;
 use hearth_graph::lower::lower;
 use hearth_graph::runtime::{
     Engine as GraphEngine, Engines, count_parameters, find, predicted_bytes, summarize,
@@ -151,10 +152,10 @@ impl Backend for NetworkBackend {
 }
 
 /// The network as an ONNX file, in memory; a program of torch.export is lowered, and so is a TorchScript module, whose
-/// inputs may be declared.
+/// inputs may be declared; a checkpoint's graph is built.
 ///
 /// # Errors
-/// It has no lowering, or is larger than such a file can be; inputs are declared of a file that says itself what they are.
+/// It has no lowering, its tensors are not those of its architecture, or it is larger than such a file can be; inputs are declared of a file that says itself what they are.
 pub fn network_model(file: NetworkFile, declared: &[DeclaredInput]) -> hearth_graph::Result<Bytes> {
     if let (false, Some(input)) = (matches!(file, NetworkFile::Script(_)), declared.first()) {
         return Err(hearth_graph::Error::Input {
@@ -167,6 +168,9 @@ pub fn network_model(file: NetworkFile, declared: &[DeclaredInput]) -> hearth_gr
         NetworkFile::Onnx(bytes) => Ok(bytes),
         NetworkFile::Pt2(archive) => Ok(lower(&archive)?.to_bytes()?.into()),
         NetworkFile::Script(archive) => Ok(script::lower(&archive, declared)?.to_bytes()?.into()),
+        NetworkFile::Checkpoint(checkpoint) => {
+            Ok(architectures::build(&checkpoint)?.to_bytes()?.into())
+        }
     }
 }
 
@@ -180,6 +184,7 @@ pub(crate) fn parameters(entry: &Entry) -> Option<u64> {
     }
     match entry.open_network().ok()? {
         NetworkFile::Pt2(archive) => Some(program_parameters(&archive)),
+        NetworkFile::Checkpoint(checkpoint) => Some(checkpoint.parameters()),
         file => {
             let config = entry.network_config().ok()?;
             let model = network_model(file, &config.inputs).ok()?;

@@ -15,7 +15,8 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use hearth_graph::onnx::ValueInfo;
 use hearth_graph::runtime::{
-    Engine as GraphEngine, HostTensor, Network, SampleFormat, Samples, check_inputs, join,
+    Engine as GraphEngine, HostTensor, Network, SampleFormat, Samples, check_inputs, fill_defaults,
+    join,
 };
 use hearth_hub::catalog::{NetworkConfig, NetworkMeaning};
 use hearth_llm::engine::Shutdown;
@@ -117,6 +118,8 @@ pub struct NetworkService {
     outputs: Vec<ValueInfo>,
     /// The names of outputs' elements, by output.
     names: BTreeMap<String, Vec<String>>,
+    /// The numbers that inputs are made of where they are left out.
+    defaults: Vec<Option<f64>>,
     format: SampleFormat,
     preparers: Preparers,
     labels: Option<Labels>,
@@ -190,7 +193,8 @@ impl NetworkService {
             engine: network.engine(),
             memory_bytes: network.weight_bytes(numbers.len()).unwrap_or(file_bytes),
             outputs: network.outputs().to_vec(),
-            format: SampleFormat::new(&inputs, is_batched),
+            defaults: network.defaults().to_vec(),
+            format: SampleFormat::new(&inputs, is_batched).with_defaults(network.defaults()),
             inputs,
             preparers,
             names,
@@ -439,14 +443,13 @@ impl NetworkService {
                 return wrong(format!("input {name:?} is there twice"));
             }
         }
-        if let Some(at) = places.iter().position(Option::is_none) {
-            return wrong(format!(
+        fill_defaults(&self.inputs, &self.defaults, places).or_else(|at| {
+            wrong(format!(
                 "input {:?} is missing; this network takes {}",
                 self.inputs[at].name,
                 takes()
-            ));
-        }
-        Ok(places.into_iter().flatten().collect())
+            ))
+        })
     }
 
     /// Runs pieces, and waits for all of them.

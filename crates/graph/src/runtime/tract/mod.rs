@@ -219,6 +219,10 @@ impl Network for TractNetwork {
             .unwrap_or(false)
     }
 
+    fn defaults(&self) -> &[Option<f64>] {
+        &self.signature.defaults
+    }
+
     fn run(&self, inputs: &[HostTensor]) -> Result<Vec<HostTensor>> {
         check_inputs(self.inputs(), inputs)?;
         match inputs.first().and_then(HostTensor::rows) {

@@ -30,6 +30,8 @@ pub struct NetworkConfig {
     pub max_delay: Duration,
     /// The engine, where it is not left to the server.
     pub engine: Option<NetworkEngine>,
+    /// The class of transformers that a checkpoint is built as, where it is not the one that its `config.json` names.
+    pub architecture: Option<String>,
     /// Whether the first dimension of its tensors is said to count inputs, or not to; where it isn't said its shapes tell.
     pub counts_inputs: Option<bool>,
     /// Numbers of inputs that run at once where so many are there, without waiting for more.
@@ -73,6 +75,7 @@ struct ConfigFile {
     max_batch_size: Option<usize>,
     max_delay_ms: Option<f64>,
     engine: Option<NetworkEngine>,
+    architecture: Option<String>,
     versions: Option<VersionPolicy>,
     #[serde(default)]
     inputs: BTreeMap<String, InputTable>,
@@ -114,6 +117,7 @@ impl Default for NetworkConfig {
             max_batch_size: 32,
             max_delay: Duration::ZERO,
             engine: None,
+            architecture: None,
             counts_inputs: None,
             preferred_batch_sizes: Vec::new(),
             instances: None,
@@ -164,6 +168,7 @@ impl NetworkConfig {
             max_batch_size: file.max_batch_size.unwrap_or(default.max_batch_size),
             max_delay: Duration::from_secs_f64(delay_ms / 1e3),
             engine: file.engine,
+            architecture: file.architecture,
             inputs: inputs.collect::<Result<_, _>>()?,
             versions: file.versions.unwrap_or(default.versions.clone()),
             classes: file.classes,
@@ -289,13 +294,14 @@ mod tests {
     fn what_config_toml_says_is_read_or_refused() {
         let read = |text: &str| NetworkConfig::parse(text).map(|(config, _)| config);
         assert_eq!(read(""), Ok(NetworkConfig::default()));
-        let all = "max_batch_size = 8\nmax_delay_ms = 2.5\nengine = \"tract\"";
+        let all = "max_batch_size = 8\nmax_delay_ms = 2.5\nengine = \"tract\"\narchitecture = \"BertModel\"";
         assert_eq!(
             read(all),
             Ok(NetworkConfig {
                 max_batch_size: 8,
                 max_delay: Duration::from_micros(2500),
                 engine: Some(NetworkEngine::Tract),
+                architecture: Some("BertModel".into()),
                 ..NetworkConfig::default()
             })
         );

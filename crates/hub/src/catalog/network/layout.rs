@@ -3,11 +3,16 @@
 use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
 
+use hearth_formats::NetworkCheckpoint;
+
+use super::NetworkConfig;
 use super::triton::TritonConfig;
 
 /// The names that a network's file has in its folder, the first that is there.
 const FILES: [&str; 3] = ["model.pt2", "model.pt", "model.onnx"];
-/// The endings of files that are networks by themselves.
+/// Those of a checkpoint's that has no `config.json` beside it.
+const STATE_DICTS: [&str; 2] = ["model.pth", "model.safetensors"];
+/// The endings of files that are exported networks.
 const ENDINGS: [&str; 3] = ["pt2", "pt", "onnx"];
 
 /// A network's file, and where what belongs to it lies.
@@ -15,7 +20,7 @@ const ENDINGS: [&str; 3] = ["pt2", "pt", "onnx"];
 pub struct NetworkPlace {
     /// Its version: the number that its folder is named by; 1 where there are no folders of versions.
     pub version: u64,
-    /// Its file.
+    /// Its file; of a checkpoint with a `config.json` the folder.
     pub file: PathBuf,
     /// The folders with files that belong to it: the version's, then the model's. None for a file that lies among others.
     folders: Vec<PathBuf>,
@@ -86,7 +91,8 @@ impl Layout {
             is_ambiguous: false,
         };
         if path.is_file() {
-            return is_network(path).then(|| one(loose(path)));
+            let is_one = is_exported(path) || NetworkCheckpoint::at(path, None).is_some();
+            return is_one.then(|| one(loose(path)));
         }
         let names = file_names(path);
         let own = own_file(path, &names);
@@ -105,12 +111,30 @@ impl Layout {
                 is_versioned: true,
                 is_ambiguous: false,
             }),
-            (None, true) => None,
+            (None, true) => {
+                let file = NetworkCheckpoint::at(path, asked(path).as_deref())?;
+                Some(one(NetworkPlace {
+                    version: 1,
+                    file,
+                    folders: vec![path.to_owned()],
+                }))
+            }
         }
     }
 }
 
-fn is_network(file: &Path) -> bool {
+/// The class that is asked for in the `config.toml` of a checkpoint's folder, where that can be read.
+pub(super) fn asked(folder: &Path) -> Option<String> {
+    let place = NetworkPlace {
+        version: 1,
+        file: folder.to_owned(),
+        folders: vec![folder.to_owned()],
+    };
+    NetworkConfig::of(&place).ok()?.architecture
+}
+
+/// Whether a file is an exported network, by its name; other networks are checkpoints.
+pub(in crate::catalog) fn is_exported(file: &Path) -> bool {
     let ending = file.extension();
     ending.is_some_and(|ending| ENDINGS.iter().any(|own| ending == *own))
 }
@@ -118,7 +142,8 @@ fn is_network(file: &Path) -> bool {
 /// The network in a file that was named. Files that lie beside each other have nothing around them in common, unless the name
 /// says that the folder is the network's own.
 fn loose(file: &Path) -> NetworkPlace {
-    let is_own = FILES.iter().any(|name| file.ends_with(name));
+    let mut names = FILES.iter().chain(&STATE_DICTS);
+    let is_own = names.any(|name| file.ends_with(name));
     let folder = file.parent().filter(|_| is_own);
     NetworkPlace {
         version: 1,
@@ -140,7 +165,7 @@ fn file_names(model: &Path) -> Vec<String> {
 /// The network's file directly in a folder.
 fn own_file(folder: &Path, names: &[String]) -> Option<PathBuf> {
     let mut files = names.iter().map(|name| folder.join(name));
-    files.find(|file| is_network(file) && file.is_file())
+    files.find(|file| is_exported(file) && file.is_file())
 }
 
 /// The networks in folders of versions, the newest first. A folder without a network is one that somebody is about to fill.

@@ -1,4 +1,4 @@
-//! Exported networks: where their files lie, what is said about running them, and the files themselves.
+//! Networks: where their files lie, what is said about running them, and the files themselves.
 
 mod config;
 mod layout;
@@ -7,6 +7,7 @@ mod triton;
 
 use std::path::{Path, PathBuf};
 
+use hearth_formats::NetworkCheckpoint;
 use hearth_formats::pt2::Pt2Archive;
 use hearth_formats::torchscript::ScriptArchive;
 use hearth_kernels::Bytes;
@@ -17,7 +18,7 @@ use super::{Entry, Kind, Location};
 
 pub use config::{NetworkConfig, NetworkEngine};
 pub use layout::NetworkPlace;
-pub(super) use layout::{Layout, version};
+pub(super) use layout::{Layout, is_exported, version};
 pub use policy::VersionPolicy;
 pub use triton::DeclaredTensor;
 
@@ -41,14 +42,20 @@ pub enum NetworkFile {
     Script(Box<ScriptArchive>),
     /// An ONNX model.
     Onnx(Bytes),
+    /// A checkpoint of an architecture that is known by name.
+    Checkpoint(Box<NetworkCheckpoint>),
 }
 
 impl NetworkFile {
-    /// Reads the file of a network, which may be written to while it is served. An ONNX file is not looked into.
+    /// Reads the file of a network, which may be written to while it is served. An ONNX file is not looked into. A checkpoint, in
+    /// its folder or file, is mapped: its graph is built when it is loaded, and then the map goes.
     ///
     /// # Errors
-    /// It can't be read, or is no sound archive.
+    /// It can't be read, or is no sound archive or checkpoint.
     pub fn open(path: &Path) -> hearth_formats::Result<NetworkFile> {
+        if !is_exported(path) {
+            return Ok(NetworkFile::Checkpoint(checkpoint(path)?.into()));
+        }
         // A map would change with the file, or end before its end.
         let bytes = std::fs::read(path).map_err(|error| hearth_formats::Error::io(path, error))?;
         let bytes = Bytes::from(bytes);
@@ -65,14 +72,39 @@ impl NetworkFile {
     }
 }
 
+/// The checkpoint in a folder, of the class that is asked for in its `config.toml`, or in a file.
+fn checkpoint(path: &Path) -> hearth_formats::Result<NetworkCheckpoint> {
+    NetworkCheckpoint::open(path, layout::asked(path).as_deref())
+}
+
+/// The files that hold the weights of the network in `file`, or the one; of a checkpoint that can't be opened, none.
+pub(super) fn files(file: &Path) -> Vec<PathBuf> {
+    match is_exported(file) {
+        true => vec![file.to_owned()],
+        false => checkpoint(file).map_or_else(|_| Vec::new(), |checkpoint| checkpoint.files()),
+    }
+}
+
+/// The class of a checkpoint, of which only the headers are read; `None` for exported networks.
+///
+/// # Errors
+/// A sentence: why it can't be opened.
+pub(super) fn class(place: &NetworkPlace) -> Result<Option<&'static str>, String> {
+    if is_exported(&place.file) {
+        return Ok(None);
+    }
+    let checkpoint = checkpoint(&place.file).map_err(|error| error.to_string())?;
+    Ok(Some(checkpoint.class()))
+}
+
 impl Entry {
-    /// Whether its file is that of an exported network, usable or not.
+    /// Whether its file is that of a network, usable or not.
     pub fn is_network(&self) -> bool {
         self.kind == Kind::Network || self.place.is_some()
     }
 
-    /// The file of an exported network, of its newest version where there are several; `None` for other models, and for what
-    /// is a part of the program.
+    /// The file of a network, of its newest version where there are several, or the folder of a checkpoint; `None` for other models,
+    /// and for what is a part of the program.
     pub fn network_path(&self) -> Option<PathBuf> {
         self.place.as_ref().map(|place| place.file.clone())
     }
