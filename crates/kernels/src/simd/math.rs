@@ -50,7 +50,13 @@ pub(crate) fn exp2_below_0<S: Simd>(s: S, x: S::F) -> S::F {
     let shifted = s.add(x, s.splat(SHIFT));
     let r = s.sub(x, s.sub(shifted, s.splat(SHIFT)));
     let mut p = s.splat(0.001_338_130_2);
-    for c in [0.009_666_368, 0.055_503_81, 0.240_223_5, 0.693_147_2, 1.0] {
+    for c in [
+        0.009_666_368,
+        0.055_503_81,
+        0.240_223_5,
+        std::f32::consts::LN_2,
+        1.0,
+    ] {
         p = s.fma(p, r, s.splat(c));
     }
     let n = s.sub_i32(s.to_bits(shifted), s.splat_i32(SHIFT.to_bits() as i32));
@@ -148,6 +154,44 @@ mod tests {
             let y = map::<true>(tier, &x);
             assert_eq!(y[..3], [1.0, f32::INFINITY, 0.0], "{tier}");
             assert!(y[3].is_nan() && y[4] == f32::INFINITY);
+        }
+    }
+
+    struct Exp2<'a>(&'a mut [[f32; LANES]]);
+
+    impl Kernel for Exp2<'_> {
+        type Output = ();
+        #[inline(always)]
+        fn run<S: Simd>(self, s: S) {
+            for x in self.0 {
+                let y = exp2_below_0(s, s.load(x));
+                s.store(y, x);
+            }
+        }
+    }
+
+    #[test]
+    fn exp2_is_close_below_0() {
+        let mut x: Vec<f32> = (-160_000..0).map(|i| i as f32 * 1e-3).collect();
+        x.extend([
+            0.0,
+            f32::NEG_INFINITY,
+            f32::NAN,
+            -0.5,
+            -1.0,
+            -1e-20,
+            -1e20,
+            -126.0,
+        ]);
+        x.extend([0.0; 8]);
+        for tier in Tier::available() {
+            let mut y = x.clone();
+            run(tier, Exp2(y.as_chunks_mut().0));
+            for (x, y) in x.iter().zip(y) {
+                let expected = f64::from(x.max(-126.0)).exp2();
+                let close = (f64::from(y) - expected).abs() <= 3e-7 * expected;
+                assert!(close || x.is_nan() && y.is_nan(), "{tier}: 2^{x} = {y}");
+            }
         }
     }
 
