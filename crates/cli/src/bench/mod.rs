@@ -48,8 +48,8 @@ pub struct Args {
     /// Runs of each measurement.
     #[arg(long, value_name = "N", default_value = "3")]
     runs: std::num::NonZeroUsize,
-    /// The type that keys and values are kept in: q16, f16, q8_0 or f32.
-    #[arg(long, value_name = "TYPE", default_value_t = KvDType::DEFAULT)]
+    /// The type that keys and values are kept in: f16, q16, q8_0 or f32.
+    #[arg(long, value_name = "TYPE", default_value_t = KvDType::F16)]
     cache_type: KvDType,
     /// How quantized weights are multiplied: with activations of 8 bits, or in f32.
     #[arg(long, value_enum, default_value = "int8")]

@@ -30,13 +30,6 @@ impl KvDType {
     /// All types, the widest first.
     pub const ALL: [KvDType; 4] = [KvDType::F32, KvDType::F16, KvDType::Q16, KvDType::Q8_0];
 
-    /// The fastest on this kind of machine that is as exact as half precision.
-    pub const DEFAULT: KvDType = if cfg!(target_arch = "x86_64") {
-        KvDType::Q16
-    } else {
-        KvDType::F16
-    };
-
     /// The bytes that one head's key, or value, of `head_dim` values takes.
     pub const fn bytes_for(self, head_dim: usize) -> usize {
         match self {

@@ -15,7 +15,7 @@ pub struct EngineConfig {
     /// Bytes that the KV cache may take. It takes less where `max_sequences` sequences of the
     /// model's context length need less. Default 1 GiB.
     pub cache_bytes: u64,
-    /// Type of the cached keys and values. Default [`KvDType::DEFAULT`].
+    /// Type of the cached keys and values. Default f16.
     pub kv_dtype: KvDType,
     /// Tokens of one step, prompts' slices and running sequences' next tokens together; at least
     /// `max_sequences`. Default 512.
@@ -50,7 +50,7 @@ impl Default for EngineConfig {
         Self {
             block_size: 16,
             cache_bytes: 1 << 30,
-            kv_dtype: KvDType::DEFAULT,
+            kv_dtype: KvDType::F16,
             max_batch_tokens: 512,
             step_time: Duration::from_millis(100),
             speculation: Speculation::WherePays,

@@ -214,8 +214,8 @@ settings! {
     cache_mib: Option<u64> = None, "engine.cache_mib", env ["HEARTH_CACHE_MIB"] => "cache";
     /// Disk for what text models have read and written when they are unloaded or the server stops, in MiB, so that conversations go on later without being computed again; kept in cache/kv of hearth's home. 0 for none.
     cache_disk_mib: u64 = 2048, "engine.cache_disk_mib", env ["HEARTH_CACHE_DISK_MIB"] => "cache-disk";
-    /// The type that keys and values are kept in: q16 (whole numbers, as large and as exact as f16; faster on x86-64, and the default there), f16, q8_0 (half the memory, a little less exact) or f32.
-    cache_type: CacheType = if cfg!(target_arch = "x86_64") { CacheType::Q16 } else { CacheType::F16 }, "engine.cache_type", env ["HEARTH_CACHE_TYPE"] => "cache-type";
+    /// The type that keys and values are kept in: f16, q16 (whole numbers of about the same size, faster on x86-64), q8_0 (half the memory, a little less exact) or f32.
+    cache_type: CacheType = CacheType::F16, "engine.cache_type", env ["HEARTH_CACHE_TYPE"] => "cache-type";
     /// Most sequences that a text model writes at once; others wait.
     max_sequences: usize = EngineConfig::default().max_sequences, "engine.max_sequences", env ["HEARTH_MAX_SEQUENCES", "BATCH_SIZE"] => "max-sequences";
     /// What models run on: auto or cpu, which are the same so far.

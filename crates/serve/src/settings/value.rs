@@ -402,11 +402,11 @@ words!(
 
 words!(
     /// The type that keys and values are kept in.
-    CacheType, "q16, f16, q8_0 or f32",
-    /// Whole numbers of 14 bits, with a scale for each token and head.
-    Q16 = "q16",
+    CacheType, "f16, q16, q8_0 or f32",
     /// Half precision.
     F16 = "f16",
+    /// Whole numbers of 14 bits, with a scale for each token and head.
+    Q16 = "q16",
     /// Eight bits, with a scale for each 32 values.
     Q8 = "q8_0",
     /// Single precision.
