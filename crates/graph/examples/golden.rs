@@ -2,8 +2,7 @@
 //!
 //! `golden PROGRAM GOLDEN.json MODEL.onnx`, with a `.pt2` archive, a `.pt` of TorchScript or a checkpoint's folder: writes the ONNX
 //! model, and prints a line of JSON for each engine, with `off`, the largest difference as part of a number and its tensor's root mean
-//! square, or `error`. The tables in `docs/models.md` are made of such lines, by `oracle/graph_matrix.py` and
-//! `oracle/checkpoint_matrix.py`.
+//! square, or `error`. The table in `docs/models.md` is made of such lines, by `oracle/graph_matrix.py`.
 
 #[path = "../tests/golden_format/mod.rs"]
 mod golden_format;
