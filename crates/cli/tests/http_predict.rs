@@ -647,10 +647,13 @@ fn a_published_checkpoint_is_a_network() {
     let golden: Value = serde_json::from_slice(&golden).expect("JSON");
     let case = &golden["cases"][2];
     let server = start(home);
-    let ids = rows(&case["inputs"][0]);
+    let ids = case["inputs"][0]["data"].as_array().expect("tokens");
+    let ids: Vec<Value> = ids.chunks(5).map(|row| json!(row)).collect();
     let want = rows(&case["outputs"][0]);
     for inputs in [json!(ids), json!({"input_ids": ids})] {
-        let body = json!({"model_name": "classifier", "inputs": inputs});
+        let body = json!({
+            "model_name": "classifier", "inputs": inputs, "parameters": {"labels": false}
+        });
         let answer = server.ok("/predict", &body);
         let got = answer["result"].as_array().expect("a batch");
         assert_eq!(got.len(), want.len());
@@ -658,6 +661,11 @@ fn a_published_checkpoint_is_a_network() {
             assert_close(got, want);
         }
     }
+    // The classes that its config.json names.
+    let body = json!({"model_name": "classifier", "inputs": ids});
+    let first = &server.ok("/predict", &body)["result"][0][0];
+    let label = first["label"].as_str().unwrap_or_default();
+    assert!(label.starts_with("label "), "{first}");
     let tensor = json!({"name": "input_ids", "shape": [2, 5], "datatype": "INT64", "data": ids});
     let answer = server.ok("/v2/models/classifier/infer", &json!({"inputs": [tensor]}));
     let output = &answer["outputs"][0];
