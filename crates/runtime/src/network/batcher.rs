@@ -785,6 +785,7 @@ mod tests {
             most: 8,
             delay: Duration::ZERO,
             preferred: Vec::new(),
+            padding: None,
         };
         let numbers = vec![1, 2, 4];
         let batcher = Batcher::start(network.clone(), batching, numbers).unwrap();
