@@ -145,7 +145,7 @@ fn endpoints(text: &str) -> BTreeSet<(String, String)> {
     let mut found = BTreeSet::new();
     for code in text.split('`').skip(1).step_by(2) {
         if let Some((method, path)) = code.split_once(' ')
-            && ["GET", "POST", "DELETE"].contains(&method)
+            && ["GET", "POST", "PUT", "DELETE"].contains(&method)
             && path.starts_with('/')
         {
             let path = path.split('?').next().unwrap_or(path);

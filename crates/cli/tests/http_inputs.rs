@@ -304,7 +304,7 @@ fn sentence(result: &Value) -> (&Value, &Value) {
         .values()
         .collect();
     match members.as_slice() {
-        [a, b] if a[0]["label"].is_string() => (a, b),
+        [a, b] if a.is_object() || a[0]["label"].is_string() => (a, b),
         [a, b] => (b, a),
         _ => panic!("{result}"),
     }

@@ -40,11 +40,12 @@ fn requests() -> Vec<GenerateRequest> {
         .collect()
 }
 
-/// Each request with an engine of its own, a token a step.
-fn alone(name: &str, kv_dtype: KvDType) -> Vec<Outcome> {
+/// Each request with an engine of its own, a token a step. The size of blocks decides in what order attention adds.
+fn alone(name: &str, kv_dtype: KvDType, block_size: usize) -> Vec<Outcome> {
     let model = load(name, 1);
     let config = EngineConfig {
         kv_dtype,
+        block_size,
         speculation: Speculation::Off,
         ..config()
     };
@@ -61,7 +62,7 @@ fn assert_same(outcomes: Vec<Outcome>, expected: &[Outcome], how: &str) {
 
 #[test]
 fn the_requests_exercise_what_they_should() {
-    let outcomes = alone("llama3", KvDType::F32);
+    let outcomes = alone("llama3", KvDType::F32, config().block_size);
     let reasons = |reason| outcomes.iter().filter(|o| o.reason == Some(reason)).count();
     assert!(reasons(FinishReason::Stop) > 3 && reasons(FinishReason::Length) > 3);
     assert!(outcomes.iter().any(|o| o.text.contains('\u{fffd}')));
@@ -76,13 +77,17 @@ fn the_requests_exercise_what_they_should() {
 fn company_slices_and_threads_change_nothing() {
     for name in MODELS {
         for kv_dtype in KV_DTYPES {
-            let expected = alone(name, kv_dtype);
+            let expected = [4, 16].map(|size| (size, alone(name, kv_dtype, size)));
             for (threads, max_sequences, max_batch_tokens, block_size) in [
                 (1, 32, 512, 16),
                 (2, 32, 40, 16),
                 (2, 3, 7, 4),
                 (1, 1, 1, 16),
             ] {
+                let (_, expected) = expected
+                    .iter()
+                    .find(|(size, _)| *size == block_size)
+                    .expect("blocks of this size alone");
                 let config = EngineConfig {
                     kv_dtype,
                     max_sequences,
@@ -92,7 +97,7 @@ fn company_slices_and_threads_change_nothing() {
                 };
                 let engine = start(load(name, threads), config.clone());
                 let outcomes = run_all(&engine, &requests());
-                assert_same(outcomes, &expected, &format!("of {name}, {config:?}"));
+                assert_same(outcomes, expected, &format!("of {name}, {config:?}"));
             }
         }
     }
@@ -101,7 +106,7 @@ fn company_slices_and_threads_change_nothing() {
 #[test]
 fn a_prefix_that_is_found_changes_nothing() {
     for name in MODELS {
-        let expected = alone(name, KvDType::F16);
+        let expected = alone(name, KvDType::F16, config().block_size);
         let config = EngineConfig {
             kv_dtype: KvDType::F16,
             ..config()
@@ -126,7 +131,7 @@ fn a_prefix_that_is_found_changes_nothing() {
 #[test]
 fn preemption_changes_nothing() {
     for name in MODELS {
-        let expected = alone(name, KvDType::F32);
+        let expected = alone(name, KvDType::F32, 8);
         let model = load(name, 1);
         for blocks in [10, 14, 24] {
             let mut config = EngineConfig {

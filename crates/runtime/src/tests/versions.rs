@@ -258,11 +258,8 @@ async fn a_broken_file_leaves_what_is_loaded_and_is_tried_again_when_it_changes(
     stage.manager.look_again(&mut seen).await;
     assert_eq!(stage.loaded(), ["net"]);
     stage.manager.look_again(&mut seen).await;
-    stage.until_loaded(&[]).await;
-    assert_eq!(
-        stage.manager.lock().slots["net"].left,
-        Some(Reason::Removed)
-    );
+    let left = |s: &Stage| s.manager.lock().slots["net"].left == Some(Reason::Removed);
+    stage.until("removed", left).await;
 }
 
 #[tokio::test]

@@ -446,7 +446,7 @@ mod tests {
             (
                 tensor(json!({"datatype": "BYTES", "data": []})),
                 b"",
-                "takes FP32, got \"BYTES\"",
+                "0 elements are not those of the shape",
             ),
             (
                 tensor(json!({"shape": [-1, 2], "data": []})),
@@ -467,7 +467,7 @@ mod tests {
             (
                 tensor(json!({"data": ["a", "b"]})),
                 b"",
-                "expected a number",
+                "texts, where float32 was expected",
             ),
             (
                 tensor(size(8)),
