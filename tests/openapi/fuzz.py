@@ -30,7 +30,8 @@ PREDICTING = ["POST /predict", "POST /predict/batch", "POST /{model_name}/predic
 VERSIONED = "/v2/models/{model_name}/versions/{model_version}"
 
 INFERRING = ["POST /v2/models/{model_name}/infer", f"POST {VERSIONED}/infer",
-             "POST /predictions/{model_name}", "POST /predictions/{model_name}/{model_version}"]
+             "POST /predictions/{model_name}", "POST /predictions/{model_name}/{model_version}",
+             "PUT /predictions/{model_name}"]
 
 DESCRIBING = [f"GET {path}{part}" for path in ("/v2/models/{model_name}", VERSIONED)
               for part in ("", "/ready", "/config", "/stats")]
