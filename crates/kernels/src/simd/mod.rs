@@ -158,7 +158,7 @@ pub(crate) trait Kernel {
 #[inline]
 pub(crate) fn run<K: Kernel>(tier: Tier, kernel: K) -> K::Output {
     if !tier.is_available() {
-        return kernel.run(scalar::Scalar);
+        return scalar::run(kernel);
     }
     #[cfg(target_arch = "x86_64")]
     {
@@ -169,7 +169,7 @@ pub(crate) fn run<K: Kernel>(tier: Tier, kernel: K) -> K::Output {
             Tier::AvxVnni if K::MULTIPLIES_BYTES => unsafe { avx2::run_vnni(kernel) },
             // SAFETY: as above; AVX-VNNI comes on top of AVX2.
             Tier::AvxVnni | Tier::Avx2 => unsafe { avx2::run(kernel) },
-            Tier::Scalar | Tier::Neon | Tier::NeonI8mm => kernel.run(scalar::Scalar),
+            Tier::Scalar | Tier::Neon | Tier::NeonI8mm => scalar::run(kernel),
         }
     }
     #[cfg(target_arch = "aarch64")]
@@ -179,11 +179,11 @@ pub(crate) fn run<K: Kernel>(tier: Tier, kernel: K) -> K::Output {
             Tier::NeonI8mm if K::MULTIPLIES_BYTES => unsafe { neon::run_i8mm(kernel) },
             // SAFETY: as above; i8mm comes on top of NEON.
             Tier::NeonI8mm | Tier::Neon => unsafe { neon::run(kernel) },
-            Tier::Scalar | Tier::Avx2 | Tier::AvxVnni | Tier::Avx512 => kernel.run(scalar::Scalar),
+            Tier::Scalar | Tier::Avx2 | Tier::AvxVnni | Tier::Avx512 => scalar::run(kernel),
         }
     }
     #[cfg(not(any(target_arch = "x86_64", target_arch = "aarch64")))]
-    kernel.run(scalar::Scalar)
+    scalar::run(kernel)
 }
 
 /// The first 16 values of `x` and, where there are fewer, `fill`.
