@@ -79,6 +79,24 @@ pub fn cpu_tier() -> Tier {
     })
 }
 
+/// Whether the processor reads sooner what it is asked for ahead even where it goes through memory line by line: Intel's do,
+/// AMD's are disturbed by it.
+pub(crate) fn is_to_be_asked() -> bool {
+    #[cfg(target_arch = "x86_64")]
+    {
+        static INTEL: OnceLock<bool> = OnceLock::new();
+        *INTEL.get_or_init(|| {
+            let leaf = std::arch::x86_64::__cpuid(0);
+            [leaf.ebx, leaf.edx, leaf.ecx]
+                .map(u32::to_le_bytes)
+                .as_flattened()
+                == b"GenuineIntel"
+        })
+    }
+    #[cfg(not(target_arch = "x86_64"))]
+    false
+}
+
 /// Asks the processor for what a tier needs.
 #[cfg(target_arch = "x86_64")]
 fn probe(tier: Tier) -> bool {

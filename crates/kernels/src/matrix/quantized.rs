@@ -4,6 +4,8 @@
 //! 256 of a superblock, whose products are then sums of integers times integer scales. What a product needs of them beside the bytes is kept with them: weights are stored unsigned, so a product is too large by
 //! the zero point times the activations' sum, and minima are multiplied by that sum.
 
+use std::ops::Range;
+
 use crate::Pool;
 use crate::Tier;
 use crate::norm::RmsNorm;
@@ -88,29 +90,30 @@ pub(super) struct Tile<'a> {
 }
 
 /// The largest tile.
-pub(super) const TILE: usize = 12;
+pub(super) const TILE: usize = 32;
 
-/// The size of the tile at `first` of `tokens`: a full one, or the largest power of two that is left.
-fn tile_at(first: usize, tokens: usize) -> usize {
-    match tokens - first {
-        TILE.. => TILE,
-        left => 1 << left.ilog2(),
-    }
+/// The tokens of the tile that token `t` of `tokens` is in: all have about the same size.
+fn tile_of(t: usize, tokens: usize) -> Range<usize> {
+    let tiles = tokens.div_ceil(TILE);
+    let first = |tile: usize| tile * tokens / tiles;
+    let tile = t * tiles / tokens;
+    // Where the division was not exact, `t` may be of the next.
+    let tile = tile + usize::from(t >= first(tile + 1));
+    first(tile)..first(tile + 1)
 }
 
 impl Quantized {
     /// The tiles, in the order of their tokens.
     pub(super) fn tiles(&self) -> impl Iterator<Item = Tile<'_>> {
-        let mut first = 0;
+        let mut next = 0;
         std::iter::from_fn(move || {
-            (first < self.tokens).then(|| {
-                let tokens = tile_at(first, self.tokens);
-                let blocks = &self.blocks[first * self.row..][..tokens * self.row];
-                first += tokens;
+            (next < self.tokens).then(|| {
+                let tokens = tile_of(next, self.tokens);
+                next = tokens.end;
                 Tile {
-                    first: first - tokens,
-                    tokens,
-                    blocks,
+                    first: tokens.start,
+                    tokens: tokens.len(),
+                    blocks: &self.blocks[tokens.start * self.row..tokens.end * self.row],
                 }
             })
         })
@@ -128,34 +131,23 @@ impl Quantized {
         assert!(cols.is_multiple_of(BLOCK * scales.blocks()));
         (self.tokens, self.row) = (tokens, cols / BLOCK);
         self.blocks.resize(tokens * self.row, QuantBlock::default());
-        let blocks_per_row = self.row;
+        let row = self.row;
         let out = SharedMut::new(&mut self.blocks);
         // A few thousand values are worth a task.
-        let per_task = (16 * 1024usize)
-            .div_ceil(cols.max(1))
-            .next_multiple_of(TILE);
+        let per_task = (16 * 1024usize).div_ceil(cols.max(1));
         pool.run(tokens.div_ceil(per_task), |task| {
-            let mut first = task * per_task;
-            let end = (first + per_task).min(tokens);
-            while first < end {
-                let n = tile_at(first, tokens);
-                // SAFETY: tasks begin at whole tiles, so a tile belongs to one task.
-                let blocks = unsafe { out.range(first * blocks_per_row, n * blocks_per_row) };
-                for t in 0..n {
-                    scratch::with(cols, |buffer| {
-                        let x = source.row(tier, first + t, buffer);
-                        let blocks = &mut blocks[t.min(blocks_per_row * n)..];
-                        let stride = n;
-                        let quantize = Quantize {
-                            x,
-                            scales,
-                            stride,
-                            blocks,
-                        };
-                        simd::run(tier, quantize);
-                    });
-                }
-                first += n;
+            for t in task * per_task..tokens.min((task + 1) * per_task) {
+                let tile = tile_of(t, tokens);
+                scratch::with(cols, |buffer| {
+                    let quantize = Quantize {
+                        x: source.row(tier, t, buffer),
+                        scales,
+                        first: tile.start * row + (t - tile.start),
+                        stride: tile.len(),
+                        blocks: &out,
+                    };
+                    simd::run(tier, quantize);
+                });
             }
         });
     }
@@ -202,9 +194,12 @@ impl Source<'_> {
 struct Quantize<'a> {
     x: &'a [f32],
     scales: Scales,
+    /// The row's first block.
+    first: usize,
     /// The distance of the row's blocks.
     stride: usize,
-    blocks: &'a mut [QuantBlock],
+    /// Those of all rows; nobody else uses this row's.
+    blocks: &'a SharedMut<QuantBlock>,
 }
 
 impl Kernel for Quantize<'_> {
@@ -212,67 +207,60 @@ impl Kernel for Quantize<'_> {
 
     #[inline(always)]
     fn run<S: Simd>(self, s: S) {
-        let Quantize {
-            x,
-            scales,
-            stride,
-            blocks,
-        } = self;
-        match scales {
-            Scales::Blocks => quantize_row::<S, 1>(s, x, stride, blocks),
-            Scales::Superblocks => quantize_row::<S, 8>(s, x, stride, blocks),
+        match self.scales {
+            Scales::Blocks => self.quantize::<S, 1>(s),
+            Scales::Superblocks => self.quantize::<S, 8>(s),
         }
     }
 }
 
-/// Quantizes a row of which `N` blocks share a scale.
-#[inline(always)]
-fn quantize_row<S: Simd, const N: usize>(
-    s: S,
-    x: &[f32],
-    stride: usize,
-    blocks: &mut [QuantBlock],
-) {
-    let x = x.as_chunks::<BLOCK>().0.as_chunks::<N>().0;
-    for (x, blocks) in x.iter().zip(blocks.chunks_mut(N * stride)) {
-        let zero = s.splat(0.0);
-        let (mut largest, mut probe) = (zero, zero);
-        for half in x.as_flattened().as_chunks().0 {
-            let x = s.load(half);
-            largest = s.max(s.max(s.sub(zero, x), x), largest);
-            probe = s.add(probe, s.mul(x, zero));
-        }
-        let largest = s.max_lane(largest);
-        let mut scale = largest / 127.0;
-        let mut inverse = 127.0 / largest;
-        if scale < f32::MIN_POSITIVE {
-            // Too small to be told from zeros.
-            (scale, inverse) = (0.0, 0.0);
-        }
-        // 0, or NaN where a value is not finite, which a maximum may lose.
-        scale += s.sum(probe);
-        let inverse = s.splat(inverse);
-        let mut later = 0;
-        for (i, x) in x.iter().enumerate().rev() {
-            let block = &mut blocks[i * stride];
-            block.scale = scale;
-            let mut sums = [0; 2];
-            let halves = x.as_chunks().0.iter().zip(block.q.as_chunks_mut().0);
-            for ((x, bytes), sum) in halves.zip(&mut sums) {
-                let q = s.to_i32(s.mul(s.load(x), inverse));
-                s.narrow_i8(q, bytes);
-                // Sums of small integers are exact.
-                *sum = s.sum(s.to_f32(q)) as i32;
+impl Quantize<'_> {
+    /// `N` blocks share a scale.
+    #[inline(always)]
+    fn quantize<S: Simd, const N: usize>(self, s: S) {
+        let mut at = self.first;
+        for x in self.x.as_chunks::<BLOCK>().0.as_chunks::<N>().0 {
+            let zero = s.splat(0.0);
+            let (mut largest, mut probe) = (zero, zero);
+            for half in x.as_flattened().as_chunks().0 {
+                let x = s.load(half);
+                largest = s.max(s.max(s.sub(zero, x), x), largest);
+                probe = s.add(probe, s.mul(x, zero));
             }
-            let [first, last] = sums;
-            let all = first.wrapping_add(last);
-            block.minus_8 = all.wrapping_mul(-8);
-            block.minus_128 = all.wrapping_mul(-128);
-            block.halves_minus_32 = [first.wrapping_mul(-32), last.wrapping_mul(-32)];
-            block.sum = all as f32 * scale;
-            block.pair = pair(all, later);
-            block.halves = pair(first, last);
-            later = all;
+            let largest = s.max_lane(largest);
+            let mut scale = largest / 127.0;
+            let mut inverse = 127.0 / largest;
+            if scale < f32::MIN_POSITIVE {
+                // Too small to be told from zeros.
+                (scale, inverse) = (0.0, 0.0);
+            }
+            // 0, or NaN where a value is not finite, which a maximum may lose.
+            scale += s.sum(probe);
+            let inverse = s.splat(inverse);
+            let mut later = 0;
+            for (i, x) in x.iter().enumerate().rev() {
+                // SAFETY: the row's blocks are this call's alone.
+                let block = unsafe { &mut self.blocks.range(at + i * self.stride, 1)[0] };
+                block.scale = scale;
+                let mut sums = [0; 2];
+                let halves = x.as_chunks().0.iter().zip(block.q.as_chunks_mut().0);
+                for ((x, bytes), sum) in halves.zip(&mut sums) {
+                    let q = s.to_i32(s.mul(s.load(x), inverse));
+                    s.narrow_i8(q, bytes);
+                    // Sums of small integers are exact.
+                    *sum = s.sum(s.to_f32(q)) as i32;
+                }
+                let [first, last] = sums;
+                let all = first.wrapping_add(last);
+                block.minus_8 = all.wrapping_mul(-8);
+                block.minus_128 = all.wrapping_mul(-128);
+                block.halves_minus_32 = [first.wrapping_mul(-32), last.wrapping_mul(-32)];
+                block.sum = all as f32 * scale;
+                block.pair = pair(all, later);
+                block.halves = pair(first, last);
+                later = all;
+            }
+            at += N * self.stride;
         }
     }
 }
@@ -293,7 +281,7 @@ mod tests {
         let pool = Pool::new(2);
         let mut random = Random::new(30);
         let kinds = [(Scales::Blocks, 96), (Scales::Superblocks, 512)];
-        for (tokens, (scales, cols)) in [1, 2, 7, 12, 13, 31, 150]
+        for (tokens, (scales, cols)) in [1, 2, 7, 31, 32, 33, 65, 150]
             .into_iter()
             .flat_map(|t| kinds.map(|k| (t, k)))
         {

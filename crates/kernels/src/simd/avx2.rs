@@ -9,9 +9,9 @@ use super::{Kernel, LANES, Lanes, OnLanes, Simd};
 #[derive(Clone, Copy)]
 pub(super) struct Avx2<D: Dots>(PhantomData<D>);
 
-/// The lanes from `8 * H` alone, one register.
+/// The lanes from this one alone, one register: 0 or 8. A number, not a type, so that both halves run the same code.
 #[derive(Clone, Copy)]
-struct Half<D: Dots, const H: usize>(PhantomData<D>);
+struct Half<D: Dots>(usize, PhantomData<D>);
 
 /// Adds to each lane of `acc` the products of its four bytes, unsigned in `w` and signed in `a`.
 pub(super) trait Dots: Copy + Send + Sync + 'static {
@@ -275,10 +275,10 @@ impl<D: Dots> Lanes for Avx2<D> {
         a: [i32; N],
         max: i32,
     ) -> [__m256i; 2] {
-        let first = Half::<D, 0>(PhantomData).dots(acc[0], column(&w, 0), a, max);
+        let half = Half::<D>(0, PhantomData);
         [
-            first,
-            Half::<D, 1>(PhantomData).dots(acc[1], column(&w, 1), a, max),
+            half.dots(acc[0], column(&w, 0), a, max),
+            half.dots(acc[1], column(&w, 1), a, max),
         ]
     }
 }
@@ -293,25 +293,44 @@ fn column<const N: usize>(pairs: &[[__m256i; 2]; N], at: usize) -> [__m256i; N] 
     column
 }
 
-impl<D: Dots, const H: usize> Lanes for Half<D, H> {
+impl<D: Dots> Lanes for Half<D> {
     type F = __m256;
     type I = __m256i;
 
     const CENTRED: bool = D::CENTRED;
 
-    methods! {
-        fn prefetch(line: *const [u8; 64]) -> () = if H == 0 {
-            _mm_prefetch::<_MM_HINT_T0>(line.cast())
-        };
+    #[inline(always)]
+    fn prefetch(self, line: *const [u8; 64]) {
+        if self.0 == 0 {
+            // SAFETY: the processor has SSE; an address is never read.
+            unsafe { _mm_prefetch::<_MM_HINT_T0>(line.cast()) }
+        }
+    }
+    #[inline(always)]
+    fn load(self, x: &[f32; LANES]) -> __m256 {
+        // SAFETY: `self` exists only where `run` was entered, so the processor has the instructions; 8 values from 0 or
+        // 8 lie within the array, and loads need no alignment.
+        unsafe { _mm256_loadu_ps(x.as_ptr().add(self.0)) }
+    }
+    #[inline(always)]
+    fn store(self, v: __m256, out: &mut [f32; LANES]) {
+        // SAFETY: as above.
+        unsafe { _mm256_storeu_ps(out.as_mut_ptr().add(self.0), v) }
+    }
+    #[inline(always)]
+    fn load_f16(self, x: &[u8; 32]) -> __m256 {
+        // SAFETY: as above.
+        unsafe { _mm256_cvtph_ps(_mm_loadu_si128(x.as_ptr().add(2 * self.0).cast())) }
+    }
+    #[inline(always)]
+    fn load_bytes(self, x: &[u8; 64]) -> __m256i {
+        // SAFETY: as above.
+        unsafe { _mm256_loadu_si256(x.as_ptr().add(4 * self.0).cast()) }
+    }
 
+    methods! {
         fn splat(x: f32) -> __m256 = _mm256_set1_ps(x);
-        fn load(x: &[f32; LANES]) -> __m256 = _mm256_loadu_ps(x.as_ptr().add(8 * H));
-        fn store(v: __m256, out: &mut [f32; LANES]) -> () =
-            _mm256_storeu_ps(out.as_mut_ptr().add(8 * H), v);
-        fn load_f16(x: &[u8; 32]) -> __m256 =
-            _mm256_cvtph_ps(_mm_loadu_si128(x.as_ptr().add(16 * H).cast()));
         fn splat_i32(x: i32) -> __m256i = _mm256_set1_epi32(x);
-        fn load_bytes(x: &[u8; 64]) -> __m256i = _mm256_loadu_si256(x.as_ptr().add(32 * H).cast());
         fn shr_by(a: __m256i, n: u32) -> __m256i = _mm256_srl_epi32(a, _mm_cvtsi32_si128(n as i32));
     }
 
@@ -330,12 +349,14 @@ impl<D: Dots, const H: usize> Lanes for Half<D, H> {
 
 impl<D: Dots> Simd for Avx2<D> {
     const WIDE: bool = false;
+    const HELD: bool = true;
     const HALVES: bool = true;
 
     #[inline(always)]
     fn in_halves(self, code: &mut impl OnLanes) {
-        code.run(Half::<D, 0>(PhantomData));
-        code.run(Half::<D, 1>(PhantomData));
+        for first in [0, 8] {
+            code.run(Half::<D>(first, PhantomData));
+        }
     }
 
     methods! {

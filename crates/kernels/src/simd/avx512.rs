@@ -35,6 +35,8 @@ impl Lanes for Avx512 {
     type F = __m512;
     type I = __m512i;
 
+    const FOURS: bool = true;
+
     methods! {
         fn prefetch(line: *const [u8; 64]) -> () = _mm_prefetch::<_MM_HINT_T0>(line.cast());
         fn splat(x: f32) -> __m512 = _mm512_set1_ps(x);
@@ -63,6 +65,7 @@ impl Lanes for Avx512 {
 
 impl Simd for Avx512 {
     const WIDE: bool = true;
+    const HELD: bool = true;
 
     methods! {
         fn store_f16(v: __m512, out: &mut [u8; 32]) -> () =

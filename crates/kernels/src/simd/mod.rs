@@ -32,6 +32,10 @@ pub(crate) trait Lanes: Copy + Send + Sync + 'static {
 
     /// Whether [`Lanes::dots`] takes 128 from weights that may be above 127.
     const CENTRED: bool = false;
+    /// Whether loops of a few long rounds are worth being spelled out.
+    const UNROLLED: bool = true;
+    /// Whether there are registers for the sums of four tokens beside those for a block's weights.
+    const FOURS: bool = false;
 
     /// Asks for a line that is needed soon, wherever the pointer points: it is never read.
     fn prefetch(self, line: *const [u8; 64]);
@@ -95,7 +99,9 @@ pub(crate) trait Simd: Lanes {
     const WIDE: bool;
     /// Whether there are registers for tiles of two.
     const PAIRS: bool = true;
-    /// Whether there are registers for a block's weights of 8 lanes, but not for a tile.
+    /// Whether there are registers for a block's weights of the lanes that code runs for at once.
+    const HELD: bool = false;
+    /// Whether [`Simd::in_halves`] runs code for 8 lanes at once.
     const HALVES: bool = false;
 
     /// Runs code for all lanes: where [`Simd::HALVES`], for 8 and then for the other 8.

@@ -24,6 +24,8 @@ impl Lanes for Scalar {
     type F = [f32; LANES];
     type I = [i32; LANES];
 
+    const UNROLLED: bool = false;
+
     #[inline(always)]
     fn prefetch(self, _line: *const [u8; 64]) {}
     #[inline(always)]

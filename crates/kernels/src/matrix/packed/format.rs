@@ -21,6 +21,8 @@ pub(super) trait Format: 'static {
     const MINS: bool = false;
     /// The largest weight.
     const MAX: i32;
+    /// Of superblocks, whether the type is met often enough to be worth more code.
+    const COMMON: bool = false;
 
     /// What the groups of a block share.
     type Header<S: Lanes>: Copy;
@@ -350,6 +352,7 @@ pub(super) struct Q4K;
 
 impl Format for Q4K {
     const MAX: i32 = 15;
+    const COMMON: bool = true;
     const WORDS: usize = 36;
     const GROUPS: usize = 8;
     const MINS: bool = true;
@@ -396,6 +399,7 @@ pub(super) struct Q5K;
 
 impl Format for Q5K {
     const MAX: i32 = 31;
+    const COMMON: bool = true;
     const WORDS: usize = 44;
     const GROUPS: usize = 8;
     const MINS: bool = true;
@@ -450,6 +454,7 @@ pub(super) struct Q6K;
 
 impl Format for Q6K {
     const MAX: i32 = 63;
+    const COMMON: bool = true;
     const WORDS: usize = 52;
     const HALF: bool = true;
     const GROUPS: usize = 8;

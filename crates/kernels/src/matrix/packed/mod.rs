@@ -14,7 +14,7 @@ use crate::pool::SharedMut;
 use crate::simd::{self, Kernel, LANES, Simd, load_part, store_part};
 use crate::{DType, KernelError, Pool, Tier, dequantize, scratch};
 use layout::{Layout, Line, ROWS};
-use product::TileProduct;
+use product::{PAIR, Sums, TileProduct};
 
 /// A matrix of a block type, packed.
 pub(super) struct Packed {
@@ -97,18 +97,12 @@ impl Packed {
         self.rows.div_ceil(ROWS)
     }
 
-    /// The sums of some groups of rows with a tile of tokens; `several` tells whether there are other tiles.
-    fn tile(
-        &self,
-        tier: Tier,
-        groups: Range<usize>,
-        tile: Tile,
-        several: bool,
-        sums: &mut [[[f32; LANES]; TILE]],
-    ) {
+    /// The sums of some groups of rows with a tile of tokens.
+    fn tile(&self, tier: Tier, groups: Range<usize>, tile: Tile, sums: &mut [Sums]) {
         let group_lines = self.layout.lines(self.blocks);
         if group_lines == 0 {
-            sums.as_flattened_mut().fill([0.0; LANES]);
+            let sums = sums.as_flattened_mut().as_flattened_mut();
+            sums.fill([0.0; LANES]);
             return;
         }
         let product = TileProduct {
@@ -116,7 +110,6 @@ impl Packed {
             group_lines,
             blocks: self.blocks,
             tile,
-            several,
             sums,
         };
         product.run(tier, self.dtype);
@@ -149,7 +142,6 @@ pub(super) fn products<const N: usize>(
     x: &Quantized,
     products: &[PackedProduct; N],
 ) {
-    let several = x.tiles().nth(1).is_some();
     let mut plans = [(0, 0); N];
     let mut total = 0;
     for (plan, product) in plans.iter_mut().zip(products) {
@@ -161,6 +153,7 @@ pub(super) fn products<const N: usize>(
         }
         let groups = weight.groups();
         let per_task = super::tiles_per_task(groups, pool.threads(), group_bytes);
+        let per_task = per_task.next_multiple_of(PAIR);
         let tasks = groups.div_ceil(per_task);
         *plan = (per_task, tasks);
         total += tasks;
@@ -170,7 +163,7 @@ pub(super) fn products<const N: usize>(
             if task < tasks {
                 let first = task * per_task;
                 let groups = first..product.weight.groups().min(first + per_task);
-                return product.run(tier, x, groups, several);
+                return product.run(tier, x, groups);
             }
             task -= tasks;
         }
@@ -179,18 +172,19 @@ pub(super) fn products<const N: usize>(
 
 impl PackedProduct<'_> {
     /// Computes the outputs of some groups of rows.
-    fn run(&self, tier: Tier, x: &Quantized, groups: Range<usize>, several: bool) {
+    fn run(&self, tier: Tier, x: &Quantized, groups: Range<usize>) {
         let (weight, first) = (self.weight, groups.start * ROWS);
         let rows = weight.rows.min(groups.end * ROWS) - first;
-        let len = groups.len() * TILE * LANES;
+        let pairs = groups.len().div_ceil(PAIR);
+        let len = pairs * size_of::<Sums>() / size_of::<f32>();
         let double = usize::from(matches!(self.finish, Finish::Gate(_))) + 1;
         scratch::with(double * len, |sums| {
-            let sums = sums.as_chunks_mut::<LANES>().0.as_chunks_mut::<TILE>().0;
-            let (sums, others) = sums.split_at_mut(groups.len());
+            let sums = sums.as_chunks_mut().0.as_chunks_mut().0;
+            let (sums, others) = sums.as_chunks_mut::<TILE>().0.split_at_mut(pairs);
             for tile in x.tiles() {
-                weight.tile(tier, groups.clone(), tile, several, sums);
+                weight.tile(tier, groups.clone(), tile, sums);
                 if let Finish::Gate(up) = self.finish {
-                    up.tile(tier, groups.clone(), tile, several, others);
+                    up.tile(tier, groups.clone(), tile, others);
                 }
                 for t in 0..tile.tokens {
                     // SAFETY: this token's outputs of these rows belong to this task alone.
@@ -220,9 +214,9 @@ struct Finishing<'a> {
     first: usize,
     /// The token within its tile.
     t: usize,
-    sums: &'a [[[f32; LANES]; TILE]],
+    sums: &'a [Sums],
     /// The sums of the other matrix.
-    others: &'a [[[f32; LANES]; TILE]],
+    others: &'a [Sums],
     out: &'a mut [f32],
 }
 
@@ -232,15 +226,16 @@ impl Kernel for Finishing<'_> {
     #[inline(always)]
     fn run<S: Simd>(self, s: S) {
         let Finishing { first, t, .. } = self;
-        for (i, (sums, out)) in self.sums.iter().zip(self.out.chunks_mut(ROWS)).enumerate() {
-            let mut sum = s.load(&sums[t]);
+        for (i, out) in self.out.chunks_mut(ROWS).enumerate() {
+            let (pair, of_pair) = (i / PAIR, i % PAIR);
+            let mut sum = s.load(&self.sums[pair][t][of_pair]);
             let at = first + i * ROWS;
             match self.finish {
                 Finish::Store(Some(bias)) | Finish::Add(Some(bias)) => {
                     sum = s.add(sum, load_part(s, &bias[at..at + out.len()], 0.0));
                 }
                 Finish::Gate(_) => {
-                    sum = silu_times(s, sum, s.load(&self.others[i][t]));
+                    sum = silu_times(s, sum, s.load(&self.others[pair][t][of_pair]));
                 }
                 Finish::Store(None) | Finish::Add(None) => {}
             }

@@ -4,7 +4,7 @@
 //! of which are broadcast to all rows. The sums of a group are integers, exact in any order; they are scaled and added
 //! to f32 sums group by group in the order of the columns, whatever number of tokens is computed together.
 //!
-//! Where there are several tiles of tokens, the columns are cut so that a tile's activations stay in the first-level
+//! Where there are many tokens, the columns are cut so that a tile's activations stay in the first-level
 //! cache while all groups of rows of the task pass by; the sums wait in memory meanwhile.
 
 use std::marker::PhantomData;
@@ -14,17 +14,26 @@ use super::format::{self, Format};
 use super::held::{Held, dot, fours};
 use super::layout::{Line, block_line};
 use crate::matrix::quantized::{QuantBlock, TILE, Tile};
-use crate::simd::{self, Kernel, LANES, Lanes, Simd};
-use crate::{DType, Tier};
+use crate::simd::{self, Kernel, LANES, Lanes, OnLanes, Simd};
+use crate::{DType, Tier, cpu};
 
-/// Columns that are multiplied before the next rows take their turn, where there are several tiles.
-const CHUNK_COLS: usize = 512;
+/// Groups of rows whose sums lie together.
+pub(super) const PAIR: usize = 2;
 
-/// How far ahead lines that follow in memory are called into the cache, where they are.
-const LINES_AHEAD: isize = 24;
+/// For each token of a tile, the sums of a pair of groups of rows.
+pub(super) type Sums = [[[f32; LANES]; PAIR]; TILE];
 
-/// What stands for the f16 of blocks that have none outside of their words.
-const NO_HALVES: &[[u8; 2 * LANES]] = &[[0; 2 * LANES]; 2];
+/// Blocks of activations that stay in the first-level cache while all rows of a task pass by.
+const CACHED: usize = 256;
+
+/// Columns of a piece whose weights are still in the first-level cache when they are multiplied in a second half.
+const HALF_COLS: usize = 512;
+
+/// How far ahead lines that follow in memory are called into the cache, where they are: with 8 lanes, and with 16.
+const LINES_AHEAD: [isize; 2] = [24, 36];
+
+/// What stands for the line of f16 of blocks that have none outside of their words.
+const NO_HALVES: &Line = &[0; 64];
 
 /// The product of some groups of 16 rows with the tokens of a tile.
 pub(super) struct TileProduct<'a> {
@@ -35,10 +44,9 @@ pub(super) struct TileProduct<'a> {
     /// Blocks of a row.
     pub blocks: usize,
     pub tile: Tile<'a>,
-    /// Whether other tiles are multiplied with the same weights.
-    pub several: bool,
-    /// Overwritten: a tile's sums for each group of rows.
-    pub sums: &'a mut [[[f32; LANES]; TILE]],
+    /// Overwritten: a tile's sums for each pair of groups of rows. Where the last has one group, those of the other have no
+    /// meaning.
+    pub sums: &'a mut [Sums],
 }
 
 impl TileProduct<'_> {
@@ -82,171 +90,218 @@ impl<F: Format> Kernel for Of<'_, F> {
             group_lines,
             blocks,
             tile,
-            several,
             sums,
         } = self.0;
-        // What is multiplied next is called into the cache meanwhile where it does not follow in memory: these columns of
-        // the next rows. Weights that are read one after the other the processor foresees by itself, farther ahead than it
-        // could be asked to; unless a line takes so many instructions that it looks but a few lines ahead.
-        let (chunk, ahead) = if several {
-            let chunk = CHUNK_COLS / (F::GROUPS * 32);
-            (chunk.max(1), Ahead::Blocks(group_lines as isize))
-        } else if S::HALVES {
-            (blocks, Ahead::Groups(LINES_AHEAD))
-        } else {
-            (blocks, Ahead::Nothing)
+        let groups = lines.len() / group_lines;
+        assert!(sums.len() == groups.div_ceil(PAIR));
+        // The columns are cut so that activations that are used again stay in the first-level cache.
+        let chunk = match tile.tokens {
+            1 => blocks,
+            tokens => (CACHED / (tokens * F::GROUPS))
+                .max(1)
+                .next_multiple_of(8 / F::GROUPS),
         };
+        // Weights that follow in memory the processor foresees by itself. It looks but a few of them ahead where each takes
+        // many instructions, and some are slower at it than when they are asked.
+        let is_asked = S::HALVES || S::HELD && (tile.tokens > 1 || cpu::is_to_be_asked());
         for begin in (0..blocks).step_by(chunk) {
             let part = begin..blocks.min(begin + chunk);
-            for (lines, sums) in lines.chunks_exact(group_lines).zip(&mut *sums) {
-                let mut t = 0;
-                while t < tile.tokens {
-                    let piece = Piece {
-                        lines,
-                        blocks,
-                        part: part.clone(),
-                        ahead,
-                        tile: &tile,
-                        t,
+            for (pair, sums) in sums.iter_mut().enumerate() {
+                let first = pair * PAIR * group_lines;
+                let end = lines.len().min(first + PAIR * group_lines);
+                // What is multiplied next is called into the cache meanwhile. Where not all columns are multiplied at once it
+                // is these columns of the next rows, or the next columns of the first rows, or what follows the last rows.
+                let ahead = if chunk >= blocks {
+                    Ahead(is_asked.then_some(LINES_AHEAD[usize::from(!S::HALVES)]))
+                } else {
+                    let next = match (end < lines.len(), part.end < blocks) {
+                        (true, _) => end + lines_to::<F>(begin),
+                        (false, true) => lines_to::<F>(part.end),
+                        (false, false) => end,
                     };
-                    t += if S::HALVES && tile.tokens > 1 {
-                        // In pieces whose second half of rows is still in the first-level cache.
-                        let step = (CHUNK_COLS / (F::GROUPS * 32)).max(2);
+                    Ahead(Some(
+                        next as isize - (first + lines_to::<F>(begin)) as isize,
+                    ))
+                };
+                let piece = Piece {
+                    lines: &lines[first..end],
+                    group_lines,
+                    blocks,
+                    part: part.clone(),
+                    ahead,
+                    tile: &tile,
+                };
+                let groups = (end - first) / group_lines;
+                if !S::HELD || tile.tokens == 1 {
+                    for group in 0..groups {
+                        let mut t = 0;
+                        while t < tile.tokens {
+                            t += match !S::HELD && S::PAIRS && tile.tokens - t > 1 {
+                                true => piece.add::<S, F, 2>(s, group, t, sums),
+                                false => piece.add::<S, F, 1>(s, group, t, sums),
+                            };
+                        }
+                    }
+                } else if S::HALVES {
+                    let step = (HALF_COLS / (F::GROUPS * 32)).max(2);
+                    for group in 0..groups {
                         for begin in part.clone().step_by(step) {
                             let part = begin..part.end.min(begin + step);
                             let piece = Piece { part, ..piece };
-                            s.in_halves(&mut Held::<F>::new(piece, sums));
+                            s.in_halves(&mut Held::<F, 1>::new(piece, group, sums));
                         }
-                        tile.tokens
-                    } else if S::WIDE {
-                        match tile.tokens - t {
-                            12.. => piece.add::<S, F, 12>(s, sums),
-                            8.. => piece.add::<S, F, 8>(s, sums),
-                            4.. => piece.add::<S, F, 4>(s, sums),
-                            2.. => piece.add::<S, F, 2>(s, sums),
-                            _ => piece.add::<S, F, 1>(s, sums),
-                        }
-                    } else if S::PAIRS {
-                        match tile.tokens - t {
-                            2.. => piece.add::<S, F, 2>(s, sums),
-                            _ => piece.add::<S, F, 1>(s, sums),
-                        }
-                    } else {
-                        piece.add::<S, F, 1>(s, sums)
-                    };
+                    }
+                } else {
+                    Held::<F, PAIR>::new(piece, 0, sums).run(s);
                 }
             }
         }
     }
 }
 
-/// What is called into the cache: the lines at this distance from those of a block, all at once, or from those of each of
-/// its groups in turn.
-#[derive(Clone, Copy)]
-pub(super) enum Ahead {
-    Nothing,
-    Blocks(isize),
-    Groups(isize),
+/// The lines from a row's beginning to block `b`.
+#[inline(always)]
+const fn lines_to<F: Format>(b: usize) -> usize {
+    match F::HALF {
+        true => block_line(F::WORDS, b),
+        false => b * F::WORDS,
+    }
 }
+
+/// How many lines before their products weights are called into the cache, if they are: those of a group of columns at a
+/// time, as more at once would have to wait for each other.
+#[derive(Clone, Copy)]
+pub(super) struct Ahead(Option<isize>);
 
 impl Ahead {
     #[inline(always)]
-    fn call<S: Lanes>(s: S, lines: &[Line], distance: isize) {
-        for line in lines {
-            s.prefetch(std::ptr::from_ref(line).wrapping_offset(distance));
+    fn call<S: Lanes>(self, s: S, lines: &[Line]) {
+        if let Ahead(Some(distance)) = self {
+            for line in lines {
+                s.prefetch(std::ptr::from_ref(line).wrapping_offset(distance));
+            }
         }
     }
 
-    /// Before the products of a group, where groups are called in turn.
+    /// Before the products of a group of columns.
     #[inline(always)]
     pub(super) fn of_group<S: Lanes, F: Format>(self, s: S, words: &[Line], group: usize) {
-        if let Ahead::Groups(distance) = self {
-            let lines = group * F::WORDS / F::GROUPS..(group + 1) * F::WORDS / F::GROUPS;
-            Ahead::call(s, &words[lines], distance);
-        }
+        let lines = group * F::WORDS / F::GROUPS..(group + 1) * F::WORDS / F::GROUPS;
+        self.call(s, &words[lines]);
     }
 }
 
-/// Some blocks of 16 rows and the tokens from `t`.
+/// Some blocks of one or two groups of 16 rows.
 pub(super) struct Piece<'a> {
+    /// The groups' lines.
     lines: &'a [Line],
+    /// The lines of a group.
+    group_lines: usize,
+    /// Blocks of a row.
     blocks: usize,
     pub part: Range<usize>,
     ahead: Ahead,
     pub tile: &'a Tile<'a>,
-    t: usize,
 }
 
 /// What is done with each block of a piece.
-pub(super) trait EachBlock<S: Lanes, F: Format> {
-    /// `words` are the block's lines; `x` begins with its activations, for the next tokens of the tile.
-    fn add(&mut self, s: S, words: &[Line], header: &F::Header<S>, x: &[QuantBlock], ahead: Ahead);
+pub(super) trait EachBlock<S: Lanes, F: Format, const G: usize> {
+    /// `words` are the block's lines of each group; `x` begins with its activations, for the next tokens of the tile.
+    fn add(
+        &mut self,
+        s: S,
+        words: &[&[Line]; G],
+        headers: &[F::Header<S>; G],
+        x: &[QuantBlock],
+        ahead: Ahead,
+    );
 }
 
 impl Piece<'_> {
-    /// Adds the products with `T` tokens to their sums, block by block; a row's first block overwrites the sums. Returns
-    /// `T`.
+    /// Adds the products of a group of rows with the `T` tokens from `t` to their sums, block by block; a row's first block
+    /// overwrites the sums. Returns `T`.
     #[inline(always)]
     fn add<S: Simd, F: Format, const T: usize>(
-        self,
+        &self,
         s: S,
-        sums: &mut [[f32; LANES]; TILE],
+        group: usize,
+        t: usize,
+        sums: &mut Sums,
     ) -> usize {
         let mut acc = [s.splat(0.0); T];
         if self.part.start > 0 {
-            for (acc, sum) in acc.iter_mut().zip(&sums[self.t..]) {
-                *acc = s.load(sum);
+            for (acc, sum) in acc.iter_mut().zip(&sums[t..]) {
+                *acc = s.load(&sum[group]);
             }
         }
         let (stride, end) = (self.tile.tokens, self.part.end * F::GROUPS);
-        assert!(self.part.is_empty() || self.tile.blocks.len() >= (end - 1) * stride + self.t + T);
+        assert!(self.part.is_empty() || self.tile.blocks.len() >= (end - 1) * stride + t + T);
         let mut sum = InRegisters { acc, stride };
-        self.each_block::<S, F>(s, &mut sum);
-        for (acc, sum) in sum.acc.iter().zip(&mut sums[self.t..]) {
-            s.store(*acc, sum);
+        self.each_block::<S, F, 1>(s, group, t, &mut sum);
+        for (acc, sum) in sum.acc.iter().zip(&mut sums[t..]) {
+            s.store(*acc, &mut sum[group]);
         }
         T
     }
 
+    /// Takes the blocks of the `G` groups from `group` one after the other, with the activations of the tokens from `t`.
     #[inline(always)]
-    pub(super) fn each_block<S: Lanes, F: Format>(&self, s: S, to: &mut impl EachBlock<S, F>) {
+    pub(super) fn each_block<S: Lanes, F: Format, const G: usize>(
+        &self,
+        s: S,
+        group: usize,
+        t: usize,
+        to: &mut impl EachBlock<S, F, G>,
+    ) {
         let Piece {
-            lines,
             blocks,
             ref part,
             ahead,
             tile,
-            t,
+            ..
         } = *self;
         let x = &tile.blocks[t..];
         assert!(part.end <= blocks);
-        assert!(part.start % 2 == 0 && (part.end % 2 == 0 || part.end == blocks));
         assert!(part.is_empty() || x.len() >= (part.end * F::GROUPS - 1) * tile.tokens);
-        // Two blocks at a time, as their f16 share a line.
-        for first in part.clone().step_by(2) {
-            let count = (part.end - first).min(2);
-            let (lines, halves) = if F::HALF {
-                let lines = &lines[block_line(F::WORDS, first)..][..count * F::WORDS + 1];
-                (
-                    lines,
-                    lines[count * F::WORDS].as_chunks::<{ 2 * LANES }>().0,
-                )
-            } else {
-                (&lines[first * F::WORDS..][..count * F::WORDS], NO_HALVES)
-            };
-            match ahead {
-                Ahead::Nothing => {}
-                Ahead::Blocks(distance) => Ahead::call(s, lines, distance),
-                // The others when it is their groups' turn.
-                Ahead::Groups(distance) => Ahead::call(s, &lines[count * F::WORDS..], distance),
+        let last = self.lines.len() / self.group_lines - 1;
+        let mut groups = [&self.lines[..0]; G];
+        for (g, lines) in groups.iter_mut().enumerate() {
+            // Where there is one group too few, the last stands in: its sums are not looked at.
+            let group = (group + g).min(last);
+            *lines = &self.lines[group * self.group_lines..][..self.group_lines];
+        }
+        let mut first = part.start;
+        while first < part.end {
+            // Two blocks at a time, as their f16 share a line.
+            let count = (part.end - first).min(2 - first % 2);
+            let mut pairs = groups;
+            let mut halves = [NO_HALVES; G];
+            for (lines, half) in pairs.iter_mut().zip(&mut halves) {
+                if F::HALF {
+                    *half = &lines[lines_to::<F>(blocks.min(first / 2 * 2 + 2) - 1) + F::WORDS];
+                }
+                *lines = &lines[lines_to::<F>(first)..][..count * F::WORDS];
+                if F::HALF {
+                    ahead.call(s, std::slice::from_ref(*half));
+                }
             }
-            for (i, half) in halves[..count].iter().enumerate() {
-                let words = &lines[i * F::WORDS..][..F::WORDS];
-                let header = F::header(s, words, half);
+            for i in 0..count {
+                let mut words = pairs;
+                for words in &mut words {
+                    *words = &words[i * F::WORDS..][..F::WORDS];
+                }
+                let of = (first + i) % 2;
+                let header = F::header(s, words[0], &halves[0].as_chunks().0[of]);
+                let mut headers = [header; G];
+                let others = headers.iter_mut().zip(&words).zip(&halves).skip(1);
+                for ((header, words), half) in others {
+                    *header = F::header(s, words, &half.as_chunks().0[of]);
+                }
                 // SAFETY: `first + i` is below the number of blocks, so by the check above its activations lie there.
                 let x = unsafe { x.get_unchecked((first + i) * F::GROUPS * tile.tokens..) };
-                to.add(s, words, &header, x, ahead);
+                to.add(s, &words, &headers, x, ahead);
             }
+            first += count;
         }
     }
 }
@@ -258,9 +313,16 @@ struct InRegisters<S: Lanes, const T: usize> {
     stride: usize,
 }
 
-impl<S: Lanes, F: Format, const T: usize> EachBlock<S, F> for InRegisters<S, T> {
+impl<S: Lanes, F: Format, const T: usize> EachBlock<S, F, 1> for InRegisters<S, T> {
     #[inline(always)]
-    fn add(&mut self, s: S, words: &[Line], header: &F::Header<S>, x: &[QuantBlock], ahead: Ahead) {
+    fn add(
+        &mut self,
+        s: S,
+        [words]: &[&[Line]; 1],
+        [header]: &[F::Header<S>; 1],
+        x: &[QuantBlock],
+        ahead: Ahead,
+    ) {
         // SAFETY: made by `Piece::add`, which checked that each block of the piece has `T` tokens' activations.
         let x = unsafe { Activations::<T>::new(x, self.stride) };
         if F::GROUPS == 1 {
@@ -331,16 +393,22 @@ fn add_superblock<S: Lanes, F: Format, const T: usize>(
     acc: &mut [S::F; T],
 ) {
     let mut sums = [s.splat(0.0); T];
-    // No loop: compilers do not unroll one of this size, and without constant groups shifts are variable and scales lie in
-    // memory, where reading them back right after they were written stalls.
-    add_group::<S, F, T>(s, words, header, 0, x, ahead, &mut sums);
-    add_group::<S, F, T>(s, words, header, 1, x, ahead, &mut sums);
-    add_group::<S, F, T>(s, words, header, 2, x, ahead, &mut sums);
-    add_group::<S, F, T>(s, words, header, 3, x, ahead, &mut sums);
-    add_group::<S, F, T>(s, words, header, 4, x, ahead, &mut sums);
-    add_group::<S, F, T>(s, words, header, 5, x, ahead, &mut sums);
-    add_group::<S, F, T>(s, words, header, 6, x, ahead, &mut sums);
-    add_group::<S, F, T>(s, words, header, 7, x, ahead, &mut sums);
+    if S::UNROLLED {
+        // No loop: compilers do not unroll one of this size, and without constant groups shifts are variable and scales lie
+        // in memory, where reading them back right after they were written stalls.
+        add_group::<S, F, T>(s, words, header, 0, x, ahead, &mut sums);
+        add_group::<S, F, T>(s, words, header, 1, x, ahead, &mut sums);
+        add_group::<S, F, T>(s, words, header, 2, x, ahead, &mut sums);
+        add_group::<S, F, T>(s, words, header, 3, x, ahead, &mut sums);
+        add_group::<S, F, T>(s, words, header, 4, x, ahead, &mut sums);
+        add_group::<S, F, T>(s, words, header, 5, x, ahead, &mut sums);
+        add_group::<S, F, T>(s, words, header, 6, x, ahead, &mut sums);
+        add_group::<S, F, T>(s, words, header, 7, x, ahead, &mut sums);
+    } else {
+        for group in 0..F::GROUPS {
+            add_group::<S, F, T>(s, words, header, group, x, ahead, &mut sums);
+        }
+    }
     let factor = F::factor(s, header);
     for sum in &mut sums {
         *sum = s.mul(*sum, factor);
@@ -425,7 +493,7 @@ fn dots<S: Lanes, F: Format, const T: usize, const PART: usize>(
 
 /// Adds the products of four weights of each row with four activations.
 #[inline(always)]
-fn dot_four<S: Lanes, F: Format>(s: S, dot: S::I, w: S::I, x: i32) -> S::I {
+pub(super) fn dot_four<S: Lanes, F: Format>(s: S, dot: S::I, w: S::I, x: i32) -> S::I {
     let x = s.splat_i32(x);
     if F::MAX > 127 {
         s.dot_u8(dot, w, x)
