@@ -1,8 +1,8 @@
-"""Images and what Pillow and transformers make of them, for crates/vision/tests.
+"""Images and what Pillow, transformers and timm make of them, for crates/vision/tests.
 
     python oracle/vision_golden.py
 
-Needs numpy, pillow 13 and transformers 5.24. Images are made here, from sums of waves and a seed, so that they may be given away.
+Needs numpy, pillow 13, transformers 5.24 and timm 1.0. Images are made here, from sums of waves and a seed, so that they may be given away.
 """
 
 import io
@@ -11,6 +11,7 @@ import os
 
 import numpy as np
 from PIL import Image, ImageOps
+from timm.data import create_transform, resolve_data_config
 from transformers import image_transforms
 from transformers.models.beit.image_processing_pil_beit import BeitImageProcessorPil
 from transformers.models.bit.image_processing_pil_bit import BitImageProcessorPil
@@ -18,6 +19,7 @@ from transformers.models.blip.image_processing_pil_blip import BlipImageProcesso
 from transformers.models.clip.image_processing_pil_clip import CLIPImageProcessorPil
 from transformers.models.convnext.image_processing_pil_convnext import ConvNextImageProcessorPil
 from transformers.models.deit.image_processing_pil_deit import DeiTImageProcessorPil
+from transformers.models.efficientnet.image_processing_pil_efficientnet import EfficientNetImageProcessorPil
 from transformers.models.levit.image_processing_pil_levit import LevitImageProcessorPil
 from transformers.models.mobilenet_v2.image_processing_pil_mobilenet_v2 import MobileNetV2ImageProcessorPil
 from transformers.models.mobilevit.image_processing_pil_mobilevit import MobileViTImageProcessorPil
@@ -119,6 +121,23 @@ PROCESSORS = [
     PvtImageProcessorPil(size={"height": 14, "width": 14}, resample=4),
     BlipImageProcessorPil(size={"height": 14, "width": 14}, resample=5),
     SegformerImageProcessorPil(size={"height": 14, "width": 14}, rescale_factor=1 / 127.5),
+    EfficientNetImageProcessorPil(size={"height": 14, "width": 16}),
+    EfficientNetImageProcessorPil(
+        size={"height": 16, "width": 16}, rescale_factor=1 / 127.5, rescale_offset=True, include_top=False, do_center_crop=True,
+        crop_size={"height": 13, "width": 13},
+    ),
+    EfficientNetImageProcessorPil(size={"height": 14, "width": 14}, do_normalize=False, rescale_offset=True, resample=0),
+]
+
+# `pretrained_cfg` of timm's checkpoints: odd and even edges, so that middles begin at halves of pixels.
+TIMM = [
+    {"input_size": [3, 16, 16], "interpolation": "bicubic", "crop_pct": 0.95, "crop_mode": "center", "mean": [0.5] * 3, "std": [0.5] * 3},
+    {"input_size": [3, 15, 15], "crop_pct": 0.875},
+    {"input_size": [3, 24, 24], "interpolation": "bilinear", "crop_pct": 1.0, "crop_mode": "squash"},
+    {"input_size": [3, 12, 12], "interpolation": "bilinear", "crop_pct": 0.8, "crop_mode": "squash"},
+    {"input_size": [3, 12, 20], "interpolation": "bicubic", "crop_pct": 0.9},
+    {"input_size": [3, 20, 12], "interpolation": "lanczos", "crop_pct": 1.0},
+    {"input_size": [3, 33, 33], "interpolation": "nearest"},
 ]
 
 
@@ -148,6 +167,11 @@ def main():
         out = processor(source, return_tensors="np")["pixel_values"][0].astype(np.float32)
         config = {k: v for k, v in processor.to_dict().items() if v is not None}
         golden["processed"].append({"config": config, "shape": out.shape, "at": len(values) // 4})
+        values += out.tobytes()
+    for config in TIMM:
+        transform = create_transform(**resolve_data_config(pretrained_cfg=config), is_training=False)
+        out = transform(source).numpy()
+        golden["processed"].append({"config": {"pretrained_cfg": config}, "shape": out.shape, "at": len(values) // 4, "exact": True})
         values += out.tobytes()
     with open(os.path.join(OUT, "processed.bin"), "wb") as file:
         file.write(values)

@@ -3,7 +3,7 @@
 use serde::Deserialize;
 use serde::de::{Deserializer, Error as _};
 
-use crate::Filter;
+use crate::{Filter, TimmConfig};
 
 /// How images are made what a network takes. What is left out is as the processor that is named has it, or as
 /// [`crate::ImageProcessor::new`] says.
@@ -43,9 +43,9 @@ pub struct ImageConfig {
     pub light_on_dark: Option<bool>,
     /// Refused where it is true.
     pub do_pad: Option<bool>,
-    /// Refused where it is true.
+    /// Whether 1 is taken from rescaled values; for `EfficientNetImageProcessor` alone, others are refused.
     pub rescale_offset: Option<bool>,
-    /// Refused where it is true.
+    /// Whether values are divided by the standard deviation once more; for `EfficientNetImageProcessor` alone, others are refused.
     pub include_top: Option<bool>,
     /// Refused where it is true.
     pub keep_aspect_ratio: Option<bool>,
@@ -53,6 +53,8 @@ pub struct ImageConfig {
     pub do_thumbnail: Option<bool>,
     /// Refused where it is true.
     pub do_align_long_axis: Option<bool>,
+    /// What timm says, in place of all others.
+    pub pretrained_cfg: Option<TimmConfig>,
 }
 
 impl ImageConfig {
@@ -73,12 +75,13 @@ impl ImageConfig {
         "light_on_dark",
     ];
 
-    /// The first setting whose like there is none of here.
-    pub(crate) fn refused(&self) -> Option<&'static str> {
+    /// The first setting whose like there is none of here, or not for a processor that `is_efficient_net` or not.
+    pub(crate) fn refused(&self, is_efficient_net: bool) -> Option<&'static str> {
+        let of_one = |value: Option<bool>| value.filter(|_| !is_efficient_net);
         let settings = [
             ("do_pad", self.do_pad),
-            ("rescale_offset", self.rescale_offset),
-            ("include_top", self.include_top),
+            ("rescale_offset", of_one(self.rescale_offset)),
+            ("include_top", of_one(self.include_top)),
             ("keep_aspect_ratio", self.keep_aspect_ratio),
             ("do_thumbnail", self.do_thumbnail),
             ("do_align_long_axis", self.do_align_long_axis),

@@ -3,8 +3,8 @@
 use crate::{Edges, Filter};
 
 const STANDARD: [f64; 3] = [0.5; 3];
-const IMAGENET_MEAN: [f64; 3] = [0.485, 0.456, 0.406];
-const IMAGENET_STD: [f64; 3] = [0.229, 0.224, 0.225];
+pub(crate) const IMAGENET_MEAN: [f64; 3] = [0.485, 0.456, 0.406];
+pub(crate) const IMAGENET_STD: [f64; 3] = [0.229, 0.224, 0.225];
 const CLIP_MEAN: [f64; 3] = [0.48145466, 0.4578275, 0.40821073];
 const CLIP_STD: [f64; 3] = [0.26862954, 0.26130258, 0.27577711];
 
@@ -38,6 +38,9 @@ pub(crate) struct Family {
     pub mean: [f64; 3],
     pub std: [f64; 3],
     pub flip: bool,
+    /// Whether 1 is taken from rescaled values where `rescale_offset` says so, and values are divided by the standard deviation once
+    /// more where `include_top` does, which it does unless told otherwise.
+    pub is_efficient_net: bool,
 }
 
 const fn both(edge: usize) -> Edges {
@@ -68,6 +71,7 @@ const PLAIN: Family = Family {
     mean: STANDARD,
     std: STANDARD,
     flip: false,
+    is_efficient_net: false,
 };
 
 /// A class that resizes the shorter edge to 224 and cuts out the middle.
@@ -82,7 +86,7 @@ const CROPPED: Family = Family {
     ..PLAIN
 };
 
-const FAMILIES: [Family; 16] = [
+const FAMILIES: [Family; 17] = [
     PLAIN,
     CROPPED,
     Family {
@@ -120,6 +124,14 @@ const FAMILIES: [Family; 16] = [
         size: both(256),
         filter: Filter::Bicubic,
         crop: true,
+        ..PLAIN
+    },
+    Family {
+        name: "EfficientNet",
+        size: both(346),
+        filter: Filter::Bicubic,
+        crop_size: 289,
+        is_efficient_net: true,
         ..PLAIN
     },
     Family {

@@ -105,11 +105,15 @@ impl Image {
         }
     }
 
-    /// The middle of the image. Where it is smaller than that, it lies in the middle of black.
-    pub(crate) fn center_crop(&self, width: usize, height: usize) -> Image {
+    /// The middle of the image. Where it is smaller than that, it lies in the middle of black. A middle that begins at half a pixel
+    /// begins at the one before, or `evenly` at the even one.
+    pub(crate) fn center_crop(&self, width: usize, height: usize, evenly: bool) -> Image {
         let count = self.channels.count();
         let mut pixels = vec![0; width * height * count];
-        let (across, down) = (overlap(self.width, width), overlap(self.height, height));
+        let (across, down) = (
+            overlap(self.width, width, evenly),
+            overlap(self.height, height, evenly),
+        );
         for row in 0..down.length {
             let from = ((down.from + row) * self.width + across.from) * count;
             let to = ((down.to + row) * width + across.to) * count;
@@ -159,10 +163,14 @@ struct Overlap {
     length: usize,
 }
 
-fn overlap(has: usize, wants: usize) -> Overlap {
+fn overlap(has: usize, wants: usize, evenly: bool) -> Overlap {
+    let half = |rest: usize| match evenly && rest % 4 == 3 {
+        true => rest.div_ceil(2),
+        false => rest / 2,
+    };
     match has >= wants {
         true => Overlap {
-            from: (has - wants) / 2,
+            from: half(has - wants),
             to: 0,
             length: wants,
         },
@@ -181,9 +189,12 @@ mod tests {
     #[test]
     fn the_middle_is_cut_out_or_laid_on_black() {
         let image = Image::new(4, 2, Channels::Gray, (1..=8).collect()).unwrap();
-        assert_eq!(image.center_crop(2, 2).pixels(), [2, 3, 6, 7]);
-        assert_eq!(image.center_crop(1, 1).pixels(), [2]);
-        let wide = image.center_crop(2, 4);
+        let crop = |width, height, evenly| image.center_crop(width, height, evenly);
+        assert_eq!(crop(2, 2, false).pixels(), [2, 3, 6, 7]);
+        assert_eq!(crop(1, 1, false).pixels(), [2]);
+        assert_eq!(crop(1, 1, true).pixels(), [3]);
+        assert_eq!(crop(3, 1, true).pixels(), [1, 2, 3]);
+        let wide = crop(2, 4, false);
         assert_eq!(wide.pixels(), [0, 0, 2, 3, 6, 7, 0, 0]);
         assert_eq!(Image::new(2, 2, Channels::Rgb, vec![0; 11]), None);
         assert_eq!(Image::new(0, 2, Channels::Rgb, vec![]), None);

@@ -33,10 +33,21 @@ pub struct Pixels {
 
 /// How an image gets its size.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Resize {
+pub(crate) enum Resize {
     Not,
-    Both { height: usize, width: usize },
-    Shortest { edge: usize, longest: Option<usize> },
+    Both {
+        height: usize,
+        width: usize,
+    },
+    Shortest {
+        edge: usize,
+        longest: Option<usize>,
+    },
+    /// As small as it can be and cover this.
+    Cover {
+        height: usize,
+        width: usize,
+    },
 }
 
 /// Makes images what a network takes.
@@ -47,9 +58,15 @@ pub struct ImageProcessor {
     filter: Filter,
     /// Height and width.
     crop: Option<(usize, usize)>,
+    /// Whether the middle begins where torchvision has it, which rounds halves to even numbers; else it rounds down.
+    crops_evenly: bool,
     factor: Option<f64>,
+    /// Whether 1 is taken from values after that.
+    offset: bool,
     /// Mean and standard deviation of each channel.
     normal: Option<Vec<(f32, f32)>>,
+    /// What values are divided by after that, for each channel.
+    again: Option<Vec<f32>>,
     flip: bool,
     light_on_dark: bool,
 }
@@ -64,8 +81,23 @@ impl ImageProcessor {
     /// # Errors
     /// A sentence: settings that there is no like of, that do not fit together or not the network, or leave something open.
     pub fn new(config: &ImageConfig, target: Target) -> Result<ImageProcessor, String> {
-        if let Some(name) = config.refused() {
-            return Err(format!("{name} is not supported"));
+        if let Some(timm) = &config.pretrained_cfg {
+            let (resize, crop) = timm.sizes(target)?;
+            let rest = ImageProcessor::new(
+                &timm.settings(),
+                Target {
+                    height: None,
+                    width: None,
+                    ..target
+                },
+            )?;
+            return Ok(ImageProcessor {
+                target,
+                resize,
+                crop: Some(crop),
+                crops_evenly: true,
+                ..rest
+            });
         }
         let class = config.image_processor_type.as_deref();
         let class = class.or(config.feature_extractor_type.as_deref());
@@ -76,6 +108,10 @@ impl ImageProcessor {
                 Some(family.ok_or_else(|| format!("the image processor {class} is not known"))?)
             }
         };
+        let is_efficient_net = family.is_some_and(|family| family.is_efficient_net);
+        if let Some(name) = config.refused(is_efficient_net) {
+            return Err(format!("{name} is not supported"));
+        }
         let (resize, cut) = sizes(config, family, target)?;
         let crops = config.do_center_crop.unwrap_or_else(|| match family {
             Some(family) => family.crop,
@@ -107,8 +143,20 @@ impl ImageProcessor {
                 (None, None) => Filter::Bilinear,
             },
             crop,
+            crops_evenly: false,
             factor: config.do_rescale.unwrap_or(true).then_some(factor),
-            normal: normal(config, family, target.channels)?,
+            offset: config.rescale_offset.unwrap_or(false),
+            normal: match normalizes(config, family) {
+                true => Some(normal(config, family, target.channels)?),
+                false => None,
+            },
+            again: match config.include_top.unwrap_or(is_efficient_net) {
+                true => {
+                    let each = normal(config, family, target.channels)?.into_iter();
+                    Some(each.map(|(_, std)| std).collect())
+                }
+                false => None,
+            },
             flip: config
                 .do_flip_channel_order
                 .unwrap_or(family.is_some_and(|family| family.flip)),
@@ -125,20 +173,30 @@ impl ImageProcessor {
             resize: Resize::Not,
             filter: Filter::Bilinear,
             crop: None,
+            crops_evenly: false,
             factor: None,
+            offset: false,
             normal: None,
+            again: None,
             flip: false,
             light_on_dark: false,
         }
     }
 
+    /// Height and width that all images get; `None` where that depends on them.
+    pub fn size(&self) -> Option<(usize, usize)> {
+        match (self.crop, self.resize) {
+            (Some(size), _) => Some(size),
+            (None, Resize::Both { height, width }) => Some((height, width)),
+            (None, _) => self.target.height.zip(self.target.width),
+        }
+    }
+
     /// Refuses settings by which images would never have the network's size.
     fn check_target(&self) -> Result<(), String> {
-        let size = match (self.crop, self.resize) {
-            (Some(size), _) => size,
-            (None, Resize::Both { height, width }) => (height, width),
-            // Told image by image.
-            (None, _) => return Ok(()),
+        // Otherwise it is told image by image.
+        let Some(size) = self.size() else {
+            return Ok(());
         };
         let fits = |takes: Option<usize>, gets: usize| takes.is_none_or(|takes| takes == gets);
         match fits(self.target.height, size.0) && fits(self.target.width, size.1) {
@@ -183,7 +241,7 @@ impl ImageProcessor {
             })?;
         }
         if let Some((height, width)) = self.crop {
-            image = image.center_crop(width, height);
+            image = image.center_crop(width, height, self.crops_evenly);
         }
         let takes_height = self.target.height.unwrap_or(image.height());
         let takes_width = self.target.width.unwrap_or(image.width());
@@ -203,6 +261,15 @@ impl ImageProcessor {
         match self.resize {
             Resize::Not => (height, width),
             Resize::Both { height, width } => (height, width),
+            Resize::Cover {
+                height: to_height,
+                width: to_width,
+            } => {
+                let (height, width) = (height as f64, width as f64);
+                let ratio = (height / to_height as f64).min(width / to_width as f64);
+                let size = |edge: f64| (edge / ratio).round_ties_even() as usize;
+                (size(height), size(width))
+            }
             Resize::Shortest { edge, longest } => {
                 let (short, long) = (height.min(width), height.max(width));
                 let mut to = (edge, edge.saturating_mul(long) / short);
@@ -251,15 +318,21 @@ impl ImageProcessor {
     /// What each value of a channel becomes.
     fn table(&self, channel: usize) -> [f32; 256] {
         let normal = self.normal.as_ref().and_then(|each| each.get(channel));
+        let again = self.again.as_ref().and_then(|each| each.get(channel));
         std::array::from_fn(|value| {
             let value = match self.factor {
                 Some(factor) => (value as f64 * factor) as f32,
                 None => value as f32,
             };
-            match normal {
+            let value = match self.factor {
+                Some(_) if self.offset => value - 1.0,
+                _ => value,
+            };
+            let value = match normal {
                 Some((mean, std)) => (value - mean) / std,
                 None => value,
-            }
+            };
+            again.map_or(value, |std| value / std)
         })
     }
 }
@@ -337,12 +410,12 @@ fn sizes(
     match resize {
         Resize::Both { height, width } => check_edges("size", height, width)?,
         Resize::Shortest { edge, longest } => check_edges("size", edge, longest.unwrap_or(edge))?,
-        Resize::Not => {}
+        Resize::Not | Resize::Cover { .. } => {}
     }
     Ok((resize, cut))
 }
 
-fn check_edges(name: &str, height: usize, width: usize) -> Result<(), String> {
+pub(crate) fn check_edges(name: &str, height: usize, width: usize) -> Result<(), String> {
     let edges = 1..=MOST_EDGE;
     match edges.contains(&height) && edges.contains(&width) {
         true => Ok(()),
@@ -352,18 +425,19 @@ fn check_edges(name: &str, height: usize, width: usize) -> Result<(), String> {
     }
 }
 
+fn normalizes(config: &ImageConfig, family: Option<&Family>) -> bool {
+    config.do_normalize.unwrap_or_else(|| match family {
+        Some(family) => family.normalize,
+        None => config.image_mean.is_some() || config.image_std.is_some(),
+    })
+}
+
+/// Mean and standard deviation of each channel.
 fn normal(
     config: &ImageConfig,
     family: Option<&Family>,
     channels: Channels,
-) -> Result<Option<Vec<(f32, f32)>>, String> {
-    let normalizes = config.do_normalize.unwrap_or_else(|| match family {
-        Some(family) => family.normalize,
-        None => config.image_mean.is_some() || config.image_std.is_some(),
-    });
-    if !normalizes {
-        return Ok(None);
-    }
+) -> Result<Vec<(f32, f32)>, String> {
     let each = |name: &str, set: &Option<Vec<f64>>, own: Option<[f64; 3]>| {
         let own = || {
             own.map(Vec::from)
@@ -393,7 +467,7 @@ fn normal(
     if !mean.iter().chain(&std).all(|value| value.is_finite()) || std.contains(&0.0) {
         return Err("image_mean and image_std are numbers, and image_std is not 0".into());
     }
-    Ok(Some(mean.into_iter().zip(std).collect()))
+    Ok(mean.into_iter().zip(std).collect())
 }
 
 #[cfg(test)]

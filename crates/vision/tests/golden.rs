@@ -1,4 +1,4 @@
-//! Against what Pillow and transformers make of the same images; `oracle/vision_golden.py` made the fixtures.
+//! Against what Pillow, transformers and timm make of the same images; `oracle/vision_golden.py` made the fixtures.
 
 use std::path::{Path, PathBuf};
 
@@ -88,7 +88,7 @@ fn images_are_resized_as_pillow_does_to_the_last_bit() {
 }
 
 #[test]
-fn images_are_processed_as_transformers_does() {
+fn images_are_processed_as_transformers_and_timm_do() {
     let golden = golden();
     let source = decode(&read("rgb.png")).expect("an image");
     let values = read("processed.bin");
@@ -109,7 +109,12 @@ fn images_are_processed_as_transformers_does() {
             .unwrap_or_else(|problem| panic!("{case}: {problem}"));
         let pixels = processor.run(source.clone()).expect("it fits");
         let want = &values[number(&case["at"])..][..pixels.values.len()];
+        let is_exact = case["exact"] == true;
         for (got, want) in pixels.values.iter().zip(want) {
+            assert!(
+                !is_exact || got.to_bits() == want.to_bits(),
+                "{case}: {got} {want}"
+            );
             assert!(
                 (got - want).abs() <= 1e-5 * want.abs().max(1.0),
                 "{case}: {got} {want}"
