@@ -488,3 +488,40 @@ fn checkpoints_are_networks_where_their_class_is_one() {
     let fault = entry("classifier").verify_hashes();
     assert!(matches!(fault, Err(Fault::NoHash { .. })), "{fault:?}");
 }
+
+#[test]
+fn a_stamp_is_of_what_a_model_is_made_of() {
+    let home = tempfile::tempdir().unwrap();
+    let dir = home.path().join("models");
+    let net = dir.join("net");
+    std::fs::create_dir_all(&net).unwrap();
+    std::fs::write(net.join("model.onnx"), "x").unwrap();
+    let split = home.path().join("t-00001-of-00002.gguf");
+    std::fs::write(&split, "x").unwrap();
+    let file = net.join("model.onnx");
+    let catalog = catalog(&dir, &[("named", &file), ("split", &split)]).unwrap();
+    let stamp = |name: &str| catalog.find(name).unwrap().unwrap().stamp;
+    let before = ["net", "named", "split"].map(stamp);
+    for other in [
+        "README.md",
+        "LICENSE",
+        "notes.md",
+        ".gitattributes",
+        ".config.toml.swp",
+        "config.toml~",
+        "model.onnx.part",
+        "model.onnx.sha256",
+    ] {
+        std::fs::write(net.join(other), "x").unwrap();
+        assert_eq!(before, ["net", "named", "split"].map(stamp), "{other}");
+    }
+    for part in ["config.toml", "labels.txt", "weights.bin", "vocab"] {
+        let [folder, file] = ["net", "named"].map(stamp);
+        std::fs::write(net.join(part), "").unwrap();
+        assert_ne!(stamp("net"), folder, "{part}");
+        // Its name says that the folder is its own.
+        assert_ne!(stamp("named"), file, "{part}");
+    }
+    std::fs::write(home.path().join("t-00002-of-00002.gguf"), "x").unwrap();
+    assert_ne!(stamp("split"), before[2]);
+}

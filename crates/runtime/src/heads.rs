@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, HashMap};
 use std::sync::{Mutex, PoisonError};
 
-use hearth_hub::catalog::Entry;
+use hearth_hub::catalog::{Entry, Stamp};
 
 use crate::backends::network_parameters;
 
@@ -12,10 +12,9 @@ use crate::backends::network_parameters;
 pub(crate) struct Heads(Mutex<HashMap<String, Head>>);
 
 /// The head of a model's files, and by what it is known that they are still the same.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 struct Head {
-    created: u64,
-    bytes: u64,
+    stamp: Stamp,
     parameters: Option<u64>,
 }
 
@@ -26,14 +25,13 @@ impl Head {
             false => entry.open().ok().map(|checkpoint| checkpoint.parameters()),
         };
         Self {
-            created: entry.created,
-            bytes: entry.bytes,
+            stamp: entry.stamp.clone(),
             parameters,
         }
     }
 
     fn is_of(&self, entry: &Entry) -> bool {
-        (self.created, self.bytes) == (entry.created, entry.bytes)
+        self.stamp == entry.stamp
     }
 }
 
@@ -44,7 +42,7 @@ impl Heads {
         let before = known.lock().unwrap_or_else(PoisonError::into_inner).clone();
         let heads = entries.iter().map(|entry| {
             let old = before.get(&entry.name).filter(|head| head.is_of(entry));
-            let head = old.copied().unwrap_or_else(|| Head::read(entry));
+            let head = old.cloned().unwrap_or_else(|| Head::read(entry));
             (entry.name.clone(), head)
         });
         let heads: HashMap<String, Head> = heads.collect();

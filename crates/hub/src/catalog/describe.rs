@@ -1,12 +1,13 @@
 //! What a model is, from the headers of its files.
 
+use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
 use hearth_formats::Checkpoint;
 
 use super::network::{self, Layout};
-use super::{Entry, Kind, Location, NetworkConfig, NetworkPlace, version_name};
+use super::{Entry, Kind, Location, NetworkConfig, NetworkPlace, scan, version_name};
 
 /// Why a folder's network can't be told.
 const AMBIGUOUS: &str =
@@ -22,10 +23,31 @@ pub struct Stamp {
     files: Vec<(PathBuf, Option<(u64, SystemTime)>)>,
 }
 
+/// Whether a file in a model's folder may be a part of the model: others are hidden, still being written, or for people.
+fn is_part(name: &OsStr) -> bool {
+    const PROSE: [&str; 5] = ["readme", "license", "licence", "notice", "changelog"];
+    const BESIDE: [&str; 7] = ["md", "rst", "html", "pdf", "sha256", "part", "tmp"];
+    let name = name.to_string_lossy().to_lowercase();
+    let (stem, ending) = name.rsplit_once('.').unwrap_or((&name, ""));
+    !name.starts_with('.')
+        && !name.ends_with('~')
+        && !PROSE.contains(&stem)
+        && !BESIDE.contains(&ending)
+}
+
 impl Stamp {
-    /// The stamp of a file, or of all files directly in a folder and in the folders of versions there.
+    /// The stamp of a model: of the files directly in a folder and in the folders of versions there that may be parts of it; of a
+    /// file by itself, of that, of the other parts of a split one, and of what lies beside a network in a folder of its own.
     pub(super) fn of(path: &Path) -> Stamp {
         let mut paths = Vec::new();
+        let own = match path.is_file() {
+            true => network::own_folder(path),
+            false => Some(path),
+        };
+        let Some(path) = own else {
+            let parts = scan::parts(path);
+            return Stamp::of_files(parts.unwrap_or_else(|_| vec![path.to_owned()]));
+        };
         let mut folders = vec![path.to_owned()];
         while let Some(folder) = folders.pop() {
             let is_outer = folder == path;
@@ -34,12 +56,18 @@ impl Stamp {
                 continue;
             };
             for item in items.flatten() {
-                match is_outer && network::version(&item.file_name()).is_some() {
+                let name = item.file_name();
+                match is_outer && network::version(&name).is_some() {
                     true => folders.push(item.path()),
-                    false => paths.push(item.path()),
+                    false if is_part(&name) => paths.push(item.path()),
+                    false => {}
                 }
             }
         }
+        Stamp::of_files(paths)
+    }
+
+    fn of_files(mut paths: Vec<PathBuf>) -> Stamp {
         paths.sort();
         let files = paths.into_iter().filter_map(|path| {
             let meta = std::fs::metadata(&path).ok();

@@ -1,7 +1,9 @@
 //! Exported networks.
 
+use std::ffi::OsStr;
 use std::fs::File;
 use std::io::BufReader;
+use std::path::Path;
 use std::sync::{Arc, OnceLock};
 
 use hearth_formats::pt2::Pt2Archive;
@@ -176,11 +178,15 @@ pub fn network_model(file: NetworkFile, declared: &[DeclaredInput]) -> hearth_gr
 
 /// The number of a network's weights, as the heads of its tensors tell; `None` where they do not.
 pub(crate) fn parameters(entry: &Entry) -> Option<u64> {
-    if let Some(file) = entry.place.as_ref().map(|place| &place.file)
-        && file.extension().is_some_and(|ending| ending == "onnx")
-    {
+    let file = entry.place.as_ref().map(|place| place.file.as_path());
+    let ending = file.and_then(Path::extension).and_then(OsStr::to_str);
+    if let (Some(file), Some("onnx")) = (file, ending) {
         let file = File::open(file).ok()?;
         return count_parameters(&mut BufReader::new(file)).ok();
+    }
+    if let (Some(file), Some("pt2")) = (file, ending) {
+        // It is mapped for as long as its heads are read, not read itself.
+        return Some(program_parameters(&Pt2Archive::open(file).ok()?));
     }
     match entry.open_network().ok()? {
         NetworkFile::Pt2(archive) => Some(program_parameters(&archive)),

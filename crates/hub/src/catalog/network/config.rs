@@ -245,6 +245,7 @@ impl NetworkConfig {
             return Ok(config);
         };
         triton.check(model, &place.file)?;
+        triton.check_batches(model, config.max_batch_size)?;
         let labels = triton.labels(place)?;
         let config = config.with_triton(triton, &said);
         let config = config.map_err(|problem| about(&path, problem))?;
@@ -425,6 +426,23 @@ mod tests {
             (Some(false), 1)
         );
         assert_eq!(whole.versions, VersionPolicy::All);
+        // Whichever file says how large a batch is, no larger one is waited for.
+        let preferred = "dynamic_batching { preferred_batch_size: 8 }";
+        let sizes = |toml: &str, triton: &str| {
+            let config = config(toml, &format!("{triton} {preferred}"))?;
+            Ok::<_, String>((config.max_batch_size, config.preferred_batch_sizes))
+        };
+        assert_eq!(sizes("max_batch_size = 16", ""), Ok((16, vec![8])));
+        assert_eq!(sizes("", "max_batch_size: 8"), Ok((8, vec![8])));
+        for (toml, triton, most) in [
+            ("max_batch_size = 4", "", 4),
+            ("", "max_batch_size: 4", 4),
+            ("", "max_batch_size: 0", 0),
+        ] {
+            let error = sizes(toml, triton).unwrap_err();
+            let words = format!("preferred_batch_size: 8 is more than max_batch_size, {most}");
+            assert!(error.contains(&words), "{toml} {triton}: {error}");
+        }
         for (toml, triton, problem) in [
             (
                 "max_batch_size = 4",

@@ -142,14 +142,18 @@ pub(in crate::catalog) fn is_exported(file: &Path) -> bool {
 /// The network in a file that was named. Files that lie beside each other have nothing around them in common, unless the name
 /// says that the folder is the network's own.
 fn loose(file: &Path) -> NetworkPlace {
-    let mut names = FILES.iter().chain(&STATE_DICTS);
-    let is_own = names.any(|name| file.ends_with(name));
-    let folder = file.parent().filter(|_| is_own);
     NetworkPlace {
         version: 1,
         file: file.to_owned(),
-        folders: folder.map(Path::to_owned).into_iter().collect(),
+        folders: own_folder(file).map(Path::to_owned).into_iter().collect(),
     }
+}
+
+/// The folder of a network in a file, where the file's name says that it is the network's own.
+pub(in crate::catalog) fn own_folder(file: &Path) -> Option<&Path> {
+    let mut names = FILES.iter().chain(&STATE_DICTS);
+    let is_own = names.any(|name| file.ends_with(name));
+    file.parent().filter(|_| is_own)
 }
 
 /// The names that a file of the model in this folder may have: that which a repository of Triton says, or the usual ones. What is

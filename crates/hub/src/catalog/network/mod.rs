@@ -18,7 +18,7 @@ use super::{Entry, Kind, Location};
 
 pub use config::{NetworkConfig, NetworkEngine};
 pub use layout::NetworkPlace;
-pub(super) use layout::{Layout, is_exported, version};
+pub(super) use layout::{Layout, is_exported, own_folder, version};
 pub use policy::VersionPolicy;
 pub use triton::DeclaredTensor;
 

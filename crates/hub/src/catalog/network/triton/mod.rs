@@ -5,8 +5,10 @@
 
 mod text;
 
+use std::collections::HashMap;
 use std::ops::RangeInclusive;
-use std::time::Duration;
+use std::sync::{LazyLock, Mutex, PoisonError};
+use std::time::{Duration, SystemTime};
 
 use std::path::{Path, PathBuf};
 
@@ -98,9 +100,21 @@ impl TritonConfig {
             return Ok(None);
         }
         let path = model.join(CONFIG);
-        let config = read_text(&path, LONGEST_CONFIG).and_then(|text| parse(&text));
-        let config = config.map_err(|problem| format!("{}: {problem}", path.display()))?;
+        let config = read(&path).map_err(|problem| format!("{}: {problem}", path.display()))?;
         Ok(Some(config))
+    }
+
+    /// Refuses batches to wait for that are larger than any is: the largest is what this file says, else `most`.
+    pub fn check_batches(&self, model: &Path, most: usize) -> Result<(), String> {
+        let most = self.max_batch_size.unwrap_or(most);
+        let mut sizes = self.preferred_batch_sizes.iter();
+        match sizes.find(|size| **size > most) {
+            None => Ok(()),
+            Some(size) => Err(format!(
+                "{}: dynamic_batching.preferred_batch_size: {size} is more than max_batch_size, {most}",
+                model.join(CONFIG).display()
+            )),
+        }
     }
 
     /// Outputs with the files of their labels.
@@ -142,6 +156,41 @@ impl TritonConfig {
             false => wrong(format!("the platform is not that of {}", file.display())),
         }
     }
+}
+
+/// What a file said, which holds as long as its size and time stay the same.
+struct Known {
+    stamp: (u64, SystemTime),
+    said: Result<TritonConfig, String>,
+}
+
+/// By path: folders of models are looked at again and again.
+static KNOWN: LazyLock<Mutex<HashMap<PathBuf, Known>>> = LazyLock::new(Mutex::default);
+
+/// A file that was written so long ago has a later time once it is written to again.
+const SETTLED: Duration = Duration::from_secs(2);
+
+/// Reads a file, where it is not known what it says.
+fn read(path: &Path) -> Result<TritonConfig, String> {
+    let known = || KNOWN.lock().unwrap_or_else(PoisonError::into_inner);
+    let stamp = std::fs::metadata(path)
+        .and_then(|meta| Ok((meta.len(), meta.modified()?)))
+        .ok();
+    if let Some(stamp) = stamp
+        && let Some(old) = known().get(path).filter(|old| old.stamp == stamp)
+    {
+        return old.said.clone();
+    }
+    let said = read_text(path, LONGEST_CONFIG).and_then(|text| parse(&text));
+    let is_settled = |(_, modified): &(u64, SystemTime)| {
+        let age = modified.elapsed();
+        age.is_ok_and(|age| age >= SETTLED)
+    };
+    if let Some(stamp) = stamp.filter(is_settled) {
+        let said = said.clone();
+        known().insert(path.to_owned(), Known { stamp, said });
+    }
+    said
 }
 
 /// A tensor as a file says that the network takes or gives it.
@@ -317,12 +366,6 @@ pub(super) fn parse(text: &str) -> Result<TritonConfig, String> {
     {
         return Err(format!(
             "instance_group: more than {MOST_INSTANCES} instances"
-        ));
-    }
-    let most = config.max_batch_size.unwrap_or(0);
-    if let Some(size) = { config.preferred_batch_sizes.iter() }.find(|size| **size > most) {
-        return Err(format!(
-            "dynamic_batching.preferred_batch_size: {size} is more than max_batch_size, {most}"
         ));
     }
     config.unused.sort();
@@ -644,10 +687,6 @@ mod tests {
             ),
             ("instance_group { gpus: [0] }", "instance_group.gpus"),
             (
-                "max_batch_size: 4 dynamic_batching { preferred_batch_size: 8 }",
-                "8 is more than max_batch_size, 4",
-            ),
-            (
                 "dynamic_batching { preserve_ordering: true }",
                 "preserve_ordering",
             ),
@@ -671,6 +710,40 @@ mod tests {
             let error = parse(text).expect_err(text);
             assert!(error.contains(problem), "{text}: {error}");
         }
+    }
+
+    #[test]
+    fn a_file_is_read_again_once_it_has_changed() {
+        let home = tempfile::tempdir().unwrap();
+        let path = home.path().join(CONFIG);
+        let long_ago = SystemTime::now() - Duration::from_secs(60);
+        let write = |name: &str, at: SystemTime| {
+            std::fs::write(&path, format!("name: {name:?}")).unwrap();
+            let file = std::fs::File::options().append(true).open(&path).unwrap();
+            file.set_modified(at).unwrap();
+        };
+        let name = || {
+            TritonConfig::of(home.path())
+                .unwrap()
+                .unwrap()
+                .name
+                .unwrap()
+        };
+        // Of one size and time it need not be looked into.
+        write("a", long_ago);
+        assert_eq!(name(), "a");
+        write("b", long_ago);
+        assert_eq!(name(), "a");
+        write("b", long_ago + Duration::from_secs(1));
+        assert_eq!(name(), "b");
+        // What has just been written may be written to again within the clock's step.
+        let now = SystemTime::now();
+        for other in ["c", "d"] {
+            write(other, now);
+            assert_eq!(name(), other);
+        }
+        std::fs::remove_file(&path).unwrap();
+        assert_eq!(TritonConfig::of(home.path()), Ok(None));
     }
 
     proptest! {
