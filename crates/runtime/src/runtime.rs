@@ -295,7 +295,7 @@ impl Runtime {
         self.manager.pin(name, pinned).await
     }
 
-    /// Looks at the models again and again until the runtime goes. A network whose file has changed, or that has got a newer
+    /// Looks at the models again and again until the runtime goes. A model whose files have changed, or that has got a newer
     /// version, is loaded anew before requests go to that, once nothing has been written to its files for some seconds; what
     /// cannot be loaded leaves the former one where it is. Models whose files are gone are unloaded.
     pub fn watch(&self) -> impl Future<Output = ()> + Send + use<> {
@@ -353,6 +353,17 @@ impl Runtime {
     /// The network that the name `NAME:VERSION` is of a version of, as far as that was seen.
     pub fn version_of(&self, name: &str) -> Option<String> {
         self.manager.version_of(name)
+    }
+
+    /// Looks which versions the network `model` has, for [`Self::version_of`]: it may have got one since the last look.
+    pub async fn note_versions(&self, model: &str) {
+        self.manager.note_versions(model).await;
+    }
+
+    /// The versions that a network has, the newest first, as of the last look at its folder, which [`Self::watch`] takes every two
+    /// seconds; `None` where nobody has looked.
+    pub fn known_versions(&self, name: &str) -> Option<Vec<u64>> {
+        self.manager.known_versions(name)
     }
 
     /// The name of a version of a model, where it is loaded; what is not has to be looked up.

@@ -323,12 +323,26 @@ impl Manager {
         }
         slot.stage = Stage::Loaded(loaded);
         (slot.error, slot.left) = (None, None);
+        self.tell_loaded(slot, load_time, memory_bytes, instances);
+        slot.queue.restart_wait(now);
+        slot.serve(now);
+        self.note_memory(house);
+    }
+
+    /// Counts a load that has put a model into its place, and tells of it.
+    pub(super) fn tell_loaded(
+        &self,
+        slot: &Slot,
+        load_time: Duration,
+        memory_bytes: u64,
+        instances: usize,
+    ) {
         slot.meter.count(|metrics| {
             metrics.loads += 1;
             metrics.load_time.record(load_time);
         });
         tracing::info!(
-            model = &**name,
+            model = &*slot.name,
             seconds = load_time.as_secs_f64(),
             memory_bytes,
             "loaded"
@@ -341,9 +355,6 @@ impl Manager {
                 instances,
             },
         );
-        slot.queue.restart_wait(now);
-        slot.serve(now);
-        self.note_memory(house);
     }
 
     /// Ends a load that has failed or was cancelled, and tells all who wait for it.

@@ -93,7 +93,8 @@ impl Manager {
         if closed {
             return None;
         }
-        // It stays until this is over.
+        // It stays until this is over, and so does its memory.
+        let budget = budget.saturating_sub(slot.held);
         loaded.changing += 1;
         let staying = loaded.staying().max(1);
         let wanted = self.settings(&entry).min_instances;
@@ -189,24 +190,7 @@ impl Manager {
         slot.settings.min_instances = self.settings(&entry).min_instances;
         slot.entry = entry;
         slot.error = None;
-        slot.meter.count(|metrics| {
-            metrics.loads += 1;
-            metrics.load_time.record(load_time);
-        });
-        tracing::info!(
-            model = &**name,
-            seconds = load_time.as_secs_f64(),
-            memory_bytes,
-            "loaded anew"
-        );
-        self.publish(
-            slot,
-            Change::Loaded {
-                load_time,
-                memory_bytes,
-                instances,
-            },
-        );
+        self.tell_loaded(slot, load_time, memory_bytes, instances);
         slot.serve(now);
         self.note_memory(house);
         Ok(Former {
@@ -245,10 +229,6 @@ impl Manager {
         let Some(slot) = house.slots.get_mut(name) else {
             return;
         };
-        if matches!(error, Error::InsufficientMemory { .. }) {
-            // There may be more at the next look.
-            slot.tried = None;
-        }
         let message = error.to_string();
         if slot.error.as_ref().map(Error::to_string).as_ref() == Some(&message) {
             return;

@@ -6,6 +6,8 @@ use hearth_hub::Entry;
 use hearth_hub::catalog::{Stamp, split_version};
 
 use super::Manager;
+use crate::Error;
+use crate::budget::{Plan, Wanted, plan};
 use crate::house::{House, Slot, Stage};
 
 /// Where requests for a network with several versions go.
@@ -72,6 +74,37 @@ impl House {
             slot.pinned |= pinned;
             slot.keep_alive = keep_alive;
         }
+    }
+
+    /// Lets those of `versions` be tried again whose last load had not enough memory, where there would be enough by now.
+    pub(super) fn forget_lacks(&mut self, versions: &[Entry]) {
+        for version in versions {
+            let has_room = self.has_room_by_now(&version.name);
+            let slot = self.slots.get_mut(version.name.as_str());
+            if let Some(slot) = slot.filter(|slot| matches!(slot.stage, Stage::NotLoaded))
+                && has_room
+            {
+                slot.error = None;
+            }
+        }
+    }
+
+    /// Whether the memory is there by now that the last load for a slot lacked, beside what it holds; false where it lacked none.
+    pub(super) fn has_room_by_now(&self, name: &str) -> bool {
+        let slot = self.slots.get(name);
+        let Some((slot, Some(Error::InsufficientMemory { needed, .. }))) =
+            slot.map(|slot| (slot, &slot.error))
+        else {
+            return false;
+        };
+        let wanted = Wanted {
+            budget: self.budget.saturating_sub(slot.held),
+            need: *needed,
+            claimed: 0,
+            drain: false,
+        };
+        let room = plan(wanted, &self.holders(name));
+        matches!(room, Plan::Fits | Plan::Evict(_))
     }
 
     /// Whether the last load of these very files has failed.
@@ -141,6 +174,32 @@ impl Manager {
         let house = self.lock();
         let route = house.routes.get(model)?;
         route.versions.contains(&version).then(|| model.to_owned())
+    }
+
+    /// Looks which versions the network `model` has, so that [`Self::version_of`] knows them.
+    pub async fn note_versions(&self, model: &str) {
+        // What cannot be looked up has none.
+        let Ok(entry) = self.find(model).await else {
+            return;
+        };
+        if !entry.versions.is_empty() {
+            let versions = entry.versions.iter().map(Entry::version).collect();
+            let mut house = self.lock();
+            house.routes.entry(entry.name).or_default().versions = versions;
+        }
+    }
+
+    /// The versions that a network has, the newest first, as of the last look at its folder; `None` where nobody has looked.
+    pub fn known_versions(&self, name: &str) -> Option<Vec<u64>> {
+        let name = self.resolve(name);
+        let house = self.lock();
+        match house.routes.get(name) {
+            Some(route) => Some(route.versions.clone()).filter(|own| !own.is_empty()),
+            None => {
+                let slot = house.slots.get(name).filter(|slot| slot.loaded().is_some());
+                slot.map(|slot| vec![slot.entry.version()])
+            }
+        }
     }
 
     /// The slot of a version, where it is loaded.

@@ -113,6 +113,7 @@ impl Manager {
             if settled.versions.is_empty() {
                 continue;
             }
+            house.forget_lacks(&settled.versions);
             self.choose(&mut house, &settled);
             let next = house.next_version(&model.name);
             let next = settled
@@ -127,19 +128,24 @@ impl Manager {
         }
         let loadable = loadable(entries);
         for (name, entry) in &loadable {
+            let has_room = house.has_room_by_now(name);
             let Some(slot) = house.slots.get_mut(*name) else {
                 continue;
             };
             if slot.entry.stamp == entry.stamp {
+                if matches!(slot.stage, Stage::Loaded(_)) && !slot.replacing {
+                    // They are again what is loaded, whatever was wrong with them meanwhile.
+                    (slot.error, slot.tried) = (None, None);
+                }
                 continue;
             }
             match slot.stage {
                 Stage::NotLoaded => {
                     self.slot(&mut house, entry);
                 }
-                Stage::Loaded(_) if entry.is_network() && is_still(entry) && !slot.replacing => {
+                Stage::Loaded(_) if is_still(entry) && !slot.replacing => {
                     let tried = slot.tried.replace(entry.stamp.clone());
-                    if tried.as_ref() != Some(&entry.stamp) {
+                    if has_room || tried.as_ref() != Some(&entry.stamp) {
                         slot.replacing = true;
                         work.replacements.push((*entry).clone());
                     }

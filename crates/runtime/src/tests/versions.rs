@@ -313,3 +313,96 @@ async fn what_is_pinned_is_what_requests_get() {
     stage.clock.advance(Duration::from_secs(61));
     stage.until_loaded(&["net:2"]).await;
 }
+
+#[tokio::test]
+async fn a_model_of_text_is_loaded_anew_when_its_file_changes() {
+    let stage = stage();
+    let mut seen = Seen::default();
+    stage.write("chat.gguf", 100);
+    let path = stage.folder.path().join("chat.gguf");
+    let first = std::fs::metadata(&path).unwrap().modified().unwrap();
+    let old = stage.hold("chat").await;
+    stage.look(&mut seen).await;
+    // What cannot be loaded leaves what is.
+    stage.fail("chat", true);
+    stage.write("chat.gguf", 150);
+    stage.look(&mut seen).await;
+    stage
+        .until("it has failed", |stage| {
+            let house = stage.manager.lock();
+            house.slots["chat"].error.is_some()
+        })
+        .await;
+    let status = stage.status("chat").await;
+    assert_eq!(status.state, ModelState::Loaded);
+    assert!(status.error.unwrap().contains("torn"));
+    assert!(same(&stage.hold("chat").await, &old));
+    // Nothing is wrong any more once the file is again what is loaded.
+    stage.write("chat.gguf", 100);
+    let file = std::fs::File::options().append(true).open(&path).unwrap();
+    file.set_modified(first).unwrap();
+    stage.look(&mut seen).await;
+    assert_eq!(stage.status("chat").await.error, None);
+    assert_eq!(stage.controls.loads_of("chat"), 2);
+    stage.fail("chat", false);
+    stage.write("chat.gguf", 200);
+    stage.look(&mut seen).await;
+    stage
+        .until("it is another", |stage| {
+            let house = stage.manager.lock();
+            house.slots["chat"].held == 200 + 100 + 2 * INSTANCE
+        })
+        .await;
+    let new = stage.hold("chat").await;
+    assert!(!same(&new, &old));
+    drop(old);
+    stage
+        .until("the old one is gone", |s| {
+            s.controls.held() == 200 + INSTANCE
+        })
+        .await;
+}
+
+#[tokio::test]
+async fn a_version_is_tried_again_once_there_is_memory_for_it() {
+    let stage = stage();
+    let mut seen = Seen::default();
+    stage.write("big/model.onnx", 700);
+    stage.write("net/1/model.onnx", 100);
+    drop(stage.hold("big").await);
+    stage.manager.pin("big", true).await.unwrap();
+    let old = stage.hold("net").await;
+    stage.look(&mut seen).await;
+    stage.write("net/2/model.onnx", 400);
+    stage.look(&mut seen).await;
+    let failed = |stage: &Stage| {
+        let house = stage.manager.lock();
+        let slot = house.slots.get("net:2");
+        slot.is_some_and(|slot| slot.state() == ModelState::Failed)
+    };
+    stage.until("there is no memory", failed).await;
+    assert!(same(&stage.hold("net").await, &old));
+    stage.look(&mut seen).await;
+    assert!(failed(&stage));
+    stage.manager.pin("big", false).await.unwrap();
+    assert_eq!(stage.manager.unload("big", false).await, Ok(true));
+    stage.look(&mut seen).await;
+    stage.until_loaded(&["net:1", "net:2"]).await;
+    assert_eq!(stage.hold("net").await.name(), "net:2");
+}
+
+#[tokio::test]
+async fn versions_are_known_as_of_the_last_look() {
+    let stage = stage();
+    stage.write("net/1/model.onnx", 100);
+    stage.write("one/model.onnx", 100);
+    assert_eq!(stage.manager.known_versions("net"), None);
+    drop((stage.hold("net").await, stage.hold("one").await));
+    assert_eq!(stage.manager.known_versions("net"), Some(vec![1]));
+    assert_eq!(stage.manager.known_versions("one"), Some(vec![1]));
+    stage.write("net/2/model.onnx", 100);
+    assert_eq!(stage.manager.version_of("net:2"), None);
+    stage.manager.note_versions("net").await;
+    assert_eq!(stage.manager.version_of("net:2").as_deref(), Some("net"));
+    assert_eq!(stage.manager.known_versions("net"), Some(vec![2, 1]));
+}
