@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result, bail};
 use hearth_formats::Checkpoint;
 use hearth_hub::catalog::{
-    Catalog, CatalogConfig, Location, NetworkConfig, NetworkFile, NetworkPlace,
+    Catalog, CatalogConfig, Location, NetworkConfig, NetworkFile, NetworkMeaning, NetworkPlace,
 };
 
 /// The model that is there with nothing installed.
@@ -38,6 +38,8 @@ pub struct FoundNetwork {
     /// Where that is, unless it is a part of the program.
     pub path: Option<PathBuf>,
     pub config: NetworkConfig,
+    /// What the files beside it say.
+    pub meaning: NetworkMeaning,
     /// Whether it is a part of the program.
     pub built_in: bool,
     /// A sentence about it.
@@ -82,10 +84,12 @@ impl Models {
             if !entry.is_network() {
                 return Ok(None);
             }
+            let config = entry.network_config().map_err(anyhow::Error::msg)?;
             return Ok(Some(FoundNetwork {
                 file: entry.open_network().with_context(about)?,
                 path: entry.network_path(),
-                config: entry.network_config().map_err(anyhow::Error::msg)?,
+                meaning: { entry.network_meaning(&config) }.map_err(anyhow::Error::msg)?,
+                config,
                 built_in: entry.location == Location::BuiltIn,
                 note: entry.note.map(str::to_owned),
                 name: entry.name,
@@ -94,10 +98,12 @@ impl Models {
         let Some(place) = NetworkPlace::find(Path::new(model)) else {
             return Ok(None);
         };
+        let config = NetworkConfig::of(&place).map_err(anyhow::Error::msg)?;
         Ok(Some(FoundNetwork {
             name: model.to_owned(),
             file: NetworkFile::open(&place.file).with_context(about)?,
-            config: NetworkConfig::of(&place).map_err(anyhow::Error::msg)?,
+            meaning: NetworkMeaning::of(&place, &config).map_err(anyhow::Error::msg)?,
+            config,
             path: Some(place.file),
             built_in: false,
             note: None,

@@ -443,7 +443,7 @@ fn triton(more: &str) -> Vec<u8> {
          platform: \"onnxruntime_onnx\"\n\
          max_batch_size: 4\n\
          input [ {{ name: \"x\" data_type: TYPE_FP32 dims: [ 2 ] }} ]\n\
-         output [ {{ name: \"y\" data_type: TYPE_FP32 dims: [ 2 ] label_filename: \"labels.txt\" }} ]\n\
+         output [ {{ name: \"y\" data_type: TYPE_FP32 dims: [ 2 ] label_filename: \"names.txt\" }} ]\n\
          {more}\n"
     );
     text.into_bytes()
@@ -457,11 +457,11 @@ fn a_repository_of_triton_is_served_as_it_is() {
     let server = start(
         &[
             ("net/config.pbtxt", triton(more)),
-            ("net/labels.txt", labels()),
+            ("net/names.txt", labels()),
             ("net/1/net.onnx", times(1.0)),
             ("net/2/net.onnx", times(2.0)),
             ("sequence/config.pbtxt", triton("sequence_batching {}")),
-            ("sequence/labels.txt", labels()),
+            ("sequence/names.txt", labels()),
             ("sequence/1/model.onnx", times(1.0)),
             (
                 "type/config.pbtxt",
@@ -497,6 +497,8 @@ fn a_repository_of_triton_is_served_as_it_is() {
         classes["outputs"][0]["data"],
         json!(["20.000000:1:high", "2.000000:0:low"])
     );
+    let predicted = server.ok("/net/predict", &json!({"inputs": [1.0, 10.0]}));
+    assert_eq!(predicted["result"][0]["label"], "high", "{predicted}");
     for (name, words) in [
         (
             "sequence",

@@ -45,7 +45,7 @@ mod text;
 
 pub use hearth_graph::onnx::{DataType, Dim, ValueInfo};
 pub use hearth_graph::runtime::{Elements, FlatJson, HostTensor, image_bytes};
-pub use hearth_hub::catalog::{Activation, Fault, Sound};
+pub use hearth_hub::catalog::{Activation, Fault, Sound, split_version};
 pub use hearth_llm::ModelInfo;
 pub use hearth_llm::engine::{
     EngineConfig, EngineStats, FinishReason, GenerateRequest, MAX_PRIORITY, Shutdown, Timings,
@@ -67,8 +67,8 @@ pub use lease::{Event, Generation, Lease};
 pub use manager::{Ask, InstanceStatus, LoadRequest, LoadedModel, ModelStatus, RuntimeStats};
 pub use meter::ModelMetrics;
 pub use network::{
-    ClassForm, ClassOptions, InferRequest, Inputs, NetworkService, PredictRequest, Prediction,
-    is_image,
+    ClassForm, ClassOptions, InferRequest, Inputs, MOST_ROWS, NetworkService, NetworkUses,
+    PredictRequest, Prediction, is_image, largest,
 };
 pub use progress::{LoadProgress, LoadState, Loading};
 pub use runtime::{ModelEntry, ModelFormat, ModelVersion, Runtime};

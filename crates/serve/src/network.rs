@@ -2,13 +2,15 @@
 
 use std::borrow::Cow;
 
-use hearth_runtime::{Ask, Lease, ModelKind, ModelState, ModelStatus, NetworkService};
+use hearth_runtime::{
+    Ask, Lease, ModelKind, ModelState, ModelStatus, NetworkService, split_version,
+};
 
 use crate::caller::Caller;
 use crate::metrics::Measure;
 use crate::problem::{Kind, Problem};
 use crate::state::App;
-use crate::waiting::allow;
+use crate::waiting::{allow, permit};
 
 /// The fact of a problem that lists the versions there are.
 pub const AVAILABLE_VERSIONS: &str = "available_versions";
@@ -23,7 +25,7 @@ pub async fn network(
     version: Option<&str>,
     ask: Ask,
 ) -> Result<Lease<NetworkService>, Problem> {
-    allow(app, caller, name)?;
+    allow_network(app, caller, name).await?;
     let named = versioned(app, name, version).await?;
     let lease = app.runtime.network(&named, ask).await?;
     measure.model(lease.model());
@@ -38,7 +40,7 @@ pub async fn statuses(
     name: &str,
     version: Option<&str>,
 ) -> Result<Vec<ModelStatus>, Problem> {
-    allow(app, caller, name)?;
+    allow_network(app, caller, name).await?;
     let named = versioned(app, name, version).await?;
     let statuses = app.runtime.version_statuses(&named).await?;
     let is_network = |status: &ModelStatus| status.kind == Some(ModelKind::Network);
@@ -48,6 +50,21 @@ pub async fn statuses(
             let message = format!("model '{name}' is no exported network");
             Err(Problem::new(Kind::Invalid, message).at("model"))
         }
+    }
+}
+
+/// [`allow`] for a network, or for `NAME:VERSION` of one that the caller may use, which may be newer than the last look at the
+/// folder of models.
+async fn allow_network(app: &App, caller: &Caller, name: &str) -> Result<(), Problem> {
+    let Err(problem) = allow(app, caller, name) else {
+        return Ok(());
+    };
+    match split_version(name) {
+        Some((model, _)) if permit(app, caller, model).is_ok() => {
+            app.runtime.note_versions(model).await;
+            allow(app, caller, name)
+        }
+        _ => Err(problem),
     }
 }
 

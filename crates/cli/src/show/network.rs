@@ -7,10 +7,14 @@ use anyhow::{Context, Result};
 use hearth_graph::onnx::ValueInfo;
 use hearth_graph::runtime::{Engines, find, summarize};
 use hearth_hub::catalog::{NetworkEngine, NetworkFile};
+use hearth_runtime::NetworkUses;
 use serde::Serialize;
 
 use crate::models::FoundNetwork;
 use crate::units;
+
+/// Classes that are listed by name where a person reads.
+const SHOWN: usize = 8;
 
 #[derive(Serialize)]
 pub struct Card {
@@ -26,6 +30,15 @@ pub struct Card {
     runtime: String,
     inputs: Vec<Value>,
     outputs: Vec<Value>,
+    /// What it takes besides tensors: `images` and `texts`.
+    takes: Vec<&'static str>,
+    /// Most tokens of a text.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    max_tokens: Option<usize>,
+    /// The classes that its answers name.
+    classes: Vec<String>,
+    /// Whether it gives one for each token of a text.
+    classes_per_token: bool,
     parameters: u64,
     weight_bytes: u64,
     /// Number of nodes by operator.
@@ -69,6 +82,7 @@ impl Card {
             file,
             path,
             config,
+            meaning,
             built_in,
             note,
         } = found;
@@ -90,10 +104,18 @@ impl Card {
                 engines.preferred().to_string()
             }
         };
+        let uses = NetworkUses::of((&config, &meaning), &summary.inputs, &summary.outputs);
+        let uses = uses.map_err(|problem| anyhow::anyhow!("{name}: config.pbtxt: {problem}"))?;
+        let images = uses.image_input.is_some().then_some("images");
+        let texts = uses.takes_text.then_some("texts");
         Ok(Card {
             name,
             note,
             built_in,
+            takes: images.into_iter().chain(texts).collect(),
+            max_tokens: uses.max_tokens,
+            classes: uses.classes,
+            classes_per_token: uses.is_per_token,
             format,
             kind: "network",
             runtime,
@@ -122,6 +144,25 @@ impl Card {
             for value in values {
                 line(what, &value.text)?;
             }
+        }
+        if !self.takes.is_empty() {
+            let most = self.max_tokens.filter(|_| self.takes.contains(&"texts"));
+            let most = most.map_or_else(String::new, |most| format!(" of up to {most} tokens"));
+            line("takes", &format!("{}{most}", self.takes.join(", ")))?;
+        }
+        if !self.classes.is_empty() {
+            let shown = self.classes.iter().take(SHOWN).map(String::as_str);
+            let rest = (self.classes.len() > SHOWN).then_some("...");
+            let shown: Vec<&str> = shown.chain(rest).collect();
+            let of = if self.classes_per_token {
+                "of tokens, "
+            } else {
+                ""
+            };
+            line(
+                "classes",
+                &format!("{}: {of}{}", self.classes.len(), shown.join(", ")),
+            )?;
         }
         line("parameters", &units::count(self.parameters))?;
         line("weights", &units::bytes(self.weight_bytes))?;

@@ -148,6 +148,16 @@ fn a_network_is_shown_with_what_it_takes_and_what_runs_it() {
     for words in ["demonstration", "network", "input            ", "float32 ["] {
         assert!(card.contains(words), "no {words} in {card}");
     }
+    let card = home.hearth(["show", "digits"]).good();
+    let has = |line: &str| card.lines().any(|own| own == line);
+    assert!(has("takes            images"), "{card}");
+    assert!(
+        has("classes          10: 0, 1, 2, 3, 4, 5, 6, 7, ..."),
+        "{card}"
+    );
+    let card = home.hearth(["show", "digits", "--json"]).json();
+    assert_eq!(card["takes"], serde_json::json!(["images"]));
+    assert_eq!(card["classes"].as_array().map(Vec::len), Some(10));
 
     let folder = home.models().join("mlp");
     std::fs::create_dir(&folder).unwrap();

@@ -1,12 +1,13 @@
 //! What a network's inputs and outputs mean: what the files beside it say of images, texts and classes.
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-use hearth_vision::ImageConfig;
+use hearth_vision::{ImageConfig, TimmConfig};
 use serde::Deserialize;
 use serde_json::{Map, Value};
 
-use super::NetworkConfig;
+use super::{NetworkConfig, NetworkPlace};
 
 /// Longest of these files, in bytes.
 const LONGEST: u64 = 4 << 20;
@@ -14,7 +15,8 @@ const LONGEST: u64 = 4 << 20;
 /// What the files beside a network say about its inputs and outputs.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct NetworkMeaning {
-    /// How images are made inputs: `[image]` of `config.toml`, or `preprocessor_config.json`.
+    /// How images are made inputs: `[image]` of `config.toml`, `preprocessor_config.json`, or timm's `pretrained_cfg` in
+    /// `config.json`.
     pub image: Option<ImageConfig>,
     /// The folder with `tokenizer.json`.
     pub tokenizer: Option<PathBuf>,
@@ -24,10 +26,12 @@ pub struct NetworkMeaning {
     pub pad_token: Option<u32>,
     /// What the numbers of a classifier's output stand for.
     pub labels: Option<Labels>,
+    /// The names of outputs' elements, by output, as `config.pbtxt` says.
+    pub elements: BTreeMap<String, Vec<String>>,
 }
 
-/// The classes of a classifier: `classes` of `config.toml`, `labels.txt`, or `id2label` of `config.json`, the first that is
-/// there.
+/// The classes of a classifier: `classes` of `config.toml`, the labels of the one output that `config.pbtxt` names a file for,
+/// `labels.txt`, or `id2label` or timm's `label_names` of `config.json`, the first that is there.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Labels {
     /// Their names, in the order of the output's numbers.
@@ -35,6 +39,8 @@ pub struct Labels {
     /// What makes scores of the numbers: `activation` of `config.toml`, or what `problem_type` of `config.json` comes to;
     /// `None` where neither says it.
     pub activation: Option<Activation>,
+    /// The output whose numbers they are, where it is said.
+    pub output: Option<String>,
 }
 
 /// What makes scores of a classifier's numbers.
@@ -50,6 +56,14 @@ pub enum Activation {
 }
 
 impl NetworkMeaning {
+    /// Reads what lies beside the network at `place`.
+    ///
+    /// # Errors
+    /// As of [`Entry::network_meaning`](super::Entry::network_meaning).
+    pub fn of(place: &NetworkPlace, config: &NetworkConfig) -> Result<NetworkMeaning, String> {
+        NetworkMeaning::read(config, |name| place.beside(name))
+    }
+
     /// Reads what lies beside a network, which `beside` finds by its name.
     ///
     /// # Errors
@@ -69,7 +83,17 @@ impl NetworkMeaning {
             let image = serde_json::from_str(&text(&path)?);
             meaning.image = Some(image.map_err(|error| about(&path, error.to_string()))?);
         }
+        meaning.elements = config.read_labels()?;
         let mut names = config.classes.clone();
+        let mut output = None;
+        if let (None, 1, Some((labelled, labels))) = (
+            &names,
+            meaning.elements.len(),
+            meaning.elements.first_key_value(),
+        ) {
+            names = Some(labels.clone());
+            output = Some(labelled.clone());
+        }
         if let (None, Some(path)) = (&names, beside("labels.txt")) {
             let lines: Vec<String> = text(&path)?
                 .lines()
@@ -87,10 +111,21 @@ impl NetworkMeaning {
                 let listed = list(map).map_err(|problem| about(&path, problem))?;
                 names = Some(listed);
             }
+            names = names.or_else(|| model.label_names.clone());
+            if meaning.image.is_none() && model.pretrained_cfg.is_some() {
+                meaning.image = Some(ImageConfig {
+                    pretrained_cfg: model.pretrained_cfg.clone(),
+                    ..ImageConfig::default()
+                });
+            }
             activation = activation.or_else(|| model.activation());
         }
         if let Some(names) = names.filter(|names| !names.is_empty()) {
-            meaning.labels = Some(Labels { names, activation });
+            meaning.labels = Some(Labels {
+                names,
+                activation,
+                output,
+            });
         }
         Ok(meaning)
     }
@@ -105,6 +140,9 @@ struct ModelFile {
     /// Not always numbers that mean something.
     max_position_embeddings: Option<Value>,
     pad_token_id: Option<Value>,
+    /// Timm's.
+    pretrained_cfg: Option<TimmConfig>,
+    label_names: Option<Vec<String>>,
 }
 
 impl ModelFile {
@@ -185,7 +223,11 @@ mod tests {
             read(&[("config.json", config), ("tokenizer.json", "{}")], &none).unwrap();
         let labels = |names: &[&str], activation| {
             let names = names.iter().map(|&name| name.to_owned()).collect();
-            Some(Labels { names, activation })
+            Some(Labels {
+                names,
+                activation,
+                output: None,
+            })
         };
         let expected = NetworkMeaning {
             tokenizer: Some("here".into()),
@@ -208,6 +250,25 @@ mod tests {
         };
         let own = read(&[text, ("config.json", config)], &own).unwrap();
         assert_eq!(own.labels, labels(&["a"], Some(Activation::None)));
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("names.csv");
+        std::fs::write(&file, "x\ny\n").unwrap();
+        let triton = NetworkConfig {
+            labels: vec![("scores".into(), file)],
+            ..none.clone()
+        };
+        let triton = read(&[text, ("config.json", config)], &triton).unwrap();
+        let expected = labels(&["x", "y"], Some(Activation::Sigmoid));
+        let expected = expected.map(|labels| Labels {
+            output: Some("scores".into()),
+            ..labels
+        });
+        assert_eq!(triton.labels, expected);
+        let timm = r#"{"architecture": "resnet18", "label_names": ["n1", "n2"], "pretrained_cfg": {"input_size": [3, 64, 64], "crop_pct": 0.9, "classifier": "fc"}}"#;
+        let timm = read(&[("config.json", timm)], &none).unwrap();
+        assert_eq!(timm.labels, labels(&["n1", "n2"], None));
+        let image = timm.image.and_then(|image| image.pretrained_cfg);
+        assert_eq!(image.and_then(|timm| timm.input_size), Some([3, 64, 64]));
         assert_eq!(read(&[], &none), Ok(NetworkMeaning::default()));
     }
 

@@ -1,6 +1,7 @@
 //! What is so now, for those who look.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use hearth_hub::Entry;
@@ -16,6 +17,7 @@ use crate::histogram::Histogram;
 use crate::house::{House, Slot, Stage};
 use crate::keep_alive::KeepAlive;
 use crate::meter::ModelMetrics;
+use crate::network::NetworkUses;
 use crate::progress::LoadProgress;
 use crate::series::Series;
 use crate::strategy::Strategy;
@@ -70,6 +72,8 @@ pub struct ModelStatus {
     pub device: &'static str,
     /// What it says about itself; `None` while it is not loaded.
     pub info: Option<ModelInfo>,
+    /// What a network takes and gives besides tensors; `None` for others, and while it is not loaded.
+    pub network: Option<Arc<NetworkUses>>,
     /// Whether its weights are quantized; `None` while it is not loaded.
     pub quantized: Option<bool>,
     /// When it was loaded.
@@ -261,6 +265,7 @@ impl Manager {
                 memory_bytes: 0,
                 device: DEVICE,
                 info: None,
+                network: None,
                 quantized: None,
                 loaded_at: None,
                 uptime: None,
@@ -302,6 +307,10 @@ impl Manager {
             memory_bytes: slot.held,
             device: DEVICE,
             info: loaded.and_then(|loaded| loaded.weights.info().cloned()),
+            network: loaded.and_then(|loaded| {
+                let engine = Arc::clone(&loaded.instances.first()?.engine);
+                Some(Arc::clone(engine.network()?.uses()))
+            }),
             quantized: loaded.map(|loaded| loaded.is_quantized()),
             loaded_at: loaded.map(|loaded| self.clock.date(loaded.since)),
             uptime: loaded.map(|loaded| now.saturating_duration_since(loaded.since)),

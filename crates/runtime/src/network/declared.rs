@@ -4,10 +4,11 @@ use hearth_graph::onnx::{DataType, Dim, ValueInfo};
 use hearth_graph::runtime::is_batched;
 use hearth_hub::catalog::{DeclaredTensor, NetworkConfig};
 
-/// A network's inputs as its files narrow them.
+/// A network's inputs and outputs as its files narrow them.
 #[derive(Debug, PartialEq)]
 pub(super) struct Declared {
     pub inputs: Vec<ValueInfo>,
+    pub outputs: Vec<ValueInfo>,
     /// The first dimension counts inputs, so that several run as one.
     pub is_batched: bool,
 }
@@ -34,6 +35,7 @@ impl Declared {
         let is_open = counts && config.counts_inputs.is_none();
         let mut declared = Declared {
             inputs: inputs.to_vec(),
+            outputs: outputs.to_vec(),
             is_batched,
         };
         for tensor in &config.takes {
@@ -47,9 +49,8 @@ impl Declared {
         {
             return Err(format!("the network's input {:?} is not there", other.name));
         }
-        let mut outputs = outputs.to_vec();
         for tensor in &config.gives {
-            let info = find("output", &mut outputs, tensor)?;
+            let info = find("output", &mut declared.outputs, tensor)?;
             narrow("output", info, tensor, is_batched, is_open)?;
         }
         Ok(declared)
@@ -215,6 +216,18 @@ mod tests {
             let error = check(&config).unwrap_err();
             assert!(error.contains(problem), "{error}");
         }
+        let any = [info("y", &[n.clone(), m.clone()])];
+        let mut narrower = five.clone();
+        narrower.gives = vec![said("y", "FP32", &[4])];
+        let outputs_of = |config: &NetworkConfig| {
+            let declared = Declared::check(&inputs, &any, config).unwrap();
+            declared.outputs[0].dims.clone()
+        };
+        assert_eq!(outputs_of(&narrower), [n.clone(), Dim::Fixed(4)]);
+        assert_eq!(outputs_of(&five), [n.clone(), m.clone()]);
+        let mut absent = five.clone();
+        absent.gives = vec![said("z", "FP32", &[4])];
+        assert!(check(&absent).unwrap_err().contains("no output \"z\""));
         let mut both = five;
         both.gives = vec![said("y", "FP32", &[7])];
         assert!(check(&both).unwrap_err().contains("output \"y\""));

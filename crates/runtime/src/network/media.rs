@@ -10,6 +10,8 @@ use hearth_hub::catalog::NetworkMeaning;
 use hearth_llm::tokenizer::Tokenizer;
 use hearth_vision::{Channels, ImageConfig, ImageProcessor, MOST_PIXELS, Target};
 
+use super::labels::Token;
+
 /// Whether bytes are an image file of a format that is read, by their beginning.
 pub fn is_image(file: &[u8]) -> bool {
     hearth_vision::format(file).is_some()
@@ -17,6 +19,55 @@ pub fn is_image(file: &[u8]) -> bool {
 
 /// Most pixels of all images of a request. Each image takes time by its pixels, however few its bytes are.
 const MOST_PIXELS_TOGETHER: usize = 8 * MOST_PIXELS;
+/// Most pixels that all images of a request have once they are resized: each channel of one takes four bytes then.
+const MOST_MADE_TOGETHER: usize = 2 * MOST_PIXELS;
+/// Most tokens of all texts of a request, with those that fill up shorter ones.
+const MOST_TOKENS_TOGETHER: usize = 4 << 20;
+/// Most rows of a column of texts or images.
+pub const MOST_ROWS: usize = 4096;
+
+/// What a request may still have.
+#[derive(Debug)]
+struct Left {
+    pixels: usize,
+    made: usize,
+    tokens: usize,
+}
+
+impl Left {
+    /// All that a request may have.
+    const ALL: Left = Left {
+        pixels: MOST_PIXELS_TOGETHER,
+        made: MOST_MADE_TOGETHER,
+        tokens: MOST_TOKENS_TOGETHER,
+    };
+
+    fn take_pixels(&mut self, count: usize) -> Result<(), String> {
+        self.pixels = self.pixels.checked_sub(count).ok_or_else(|| {
+            format!("the images of a request have at most {MOST_PIXELS_TOGETHER} pixels together")
+        })?;
+        Ok(())
+    }
+
+    fn take_made(&mut self, count: usize) -> Result<(), String> {
+        self.made = self.made.checked_sub(count).ok_or_else(|| {
+            format!(
+                "the images of a request have at most {MOST_MADE_TOGETHER} pixels together once they are resized"
+            )
+        })?;
+        Ok(())
+    }
+
+    fn take_tokens(&mut self, count: usize) -> Result<(), String> {
+        self.tokens = self.tokens.checked_sub(count).ok_or_else(|| {
+            format!("the texts of a request have at most {MOST_TOKENS_TOGETHER} tokens together")
+        })?;
+        Ok(())
+    }
+}
+
+/// The tokens for words that a vocabulary does not have.
+const UNKNOWN: [&str; 3] = ["[UNK]", "<unk>", "<UNK>"];
 
 /// What makes tensors of texts and images for a network.
 #[derive(Debug)]
@@ -42,6 +93,24 @@ impl Preparers {
     /// The place of the input that an image fills.
     pub fn image(&self) -> Option<usize> {
         self.image.as_ref().ok().map(|image| image.at)
+    }
+
+    /// Inputs of a network with the sizes that images have.
+    pub fn narrowed(&self, inputs: &[ValueInfo]) -> Vec<ValueInfo> {
+        let mut inputs = inputs.to_vec();
+        if let Ok(image) = &self.image
+            && let Some(input) = inputs.get_mut(image.at)
+            && let Some((height, width)) = image.processor.size()
+        {
+            let count = input.dims.len();
+            let behind = usize::from(image.has_channels && image.target.channels_last);
+            let sides = count.checked_sub(behind + 2);
+            let sides = sides.and_then(|first| input.dims.get_mut(first..first + 2));
+            for (dim, size) in sides.into_iter().flatten().zip([height, width]) {
+                *dim = Dim::Fixed(size as i64);
+            }
+        }
+        inputs
     }
 
     /// Whether it takes neither.
@@ -81,6 +150,11 @@ impl Preparers {
                 .map_or_else(String::new, |input| input.name.clone())
         };
         let is_text = |name: &str| matches!(name, "text" | "text_pair");
+        if let Some((column, _)) = { files.iter() }.find(|(_, rows)| rows.len() > MOST_ROWS) {
+            return Err(format!(
+                "input {column:?} has more than {MOST_ROWS} rows, the most of texts or images"
+            ));
+        }
         let mut tensors = Vec::new();
         for (column, rows) in { files.iter() }.filter(|(column, _)| !is_text(column)) {
             let Some(at) = self
@@ -130,10 +204,14 @@ impl Preparers {
         };
         let rows = first.iter().enumerate().map(|(row, file)| {
             let second = second.map(|second| read(&second[row])).transpose()?;
-            let made = text.prepare(&read(file)?, second.as_deref(), truncation);
+            let made = media.text(&read(file)?, second.as_deref());
             made.map_err(|problem| format!("input \"text\", text {row}: {problem}"))
         });
         let rows: Vec<Vec<HostTensor>> = rows.collect::<Result<_, _>>()?;
+        let lengths = rows.iter().map(|row| TextInputs::length(row));
+        let longest = lengths.max().unwrap_or(0);
+        let whole = longest.saturating_mul(rows.len());
+        { Left::ALL }.take_tokens(whole)?;
         for (place, at) in text.places.iter().enumerate() {
             let column: Option<Vec<&HostTensor>> = rows.iter().map(|row| row.get(place)).collect();
             let whole = column.and_then(|column| text.join(place, &column));
@@ -148,7 +226,7 @@ impl Preparers {
         Preparing {
             preparers: self,
             truncation,
-            pixels_left: MOST_PIXELS_TOGETHER,
+            left: Left::ALL,
         }
     }
 }
@@ -251,6 +329,37 @@ impl TextInputs {
     /// Most tokens of a text.
     pub fn longest(&self) -> Option<usize> {
         self.longest
+    }
+
+    /// The number of tokens of what was made of a text.
+    fn length(made: &[HostTensor]) -> usize {
+        let shape = made.first().map(HostTensor::shape);
+        shape.and_then(<[usize]>::last).copied().unwrap_or(0)
+    }
+
+    /// The tokens of a text that the tensors of a sample are, for all inputs of the network: without those that stand around
+    /// it or fill it up.
+    pub fn tokens(&self, sample: &[HostTensor]) -> Vec<Token> {
+        let column = |wanted: Role| {
+            let mut roles = self.places.iter().zip(&self.roles);
+            let (at, _) = roles.find(|(_, (role, _))| *role == wanted)?;
+            sample.get(*at).map(HostTensor::to_f64)
+        };
+        let ids = column(Role::Ids).unwrap_or_default();
+        let mask = column(Role::Mask);
+        let counts = |at: usize| {
+            let mask = mask.as_ref().and_then(|mask| mask.get(at));
+            mask.is_none_or(|bit| *bit != 0.0)
+        };
+        let ids = ids.into_iter().enumerate().filter(|(at, _)| counts(*at));
+        let tokens = ids.filter_map(|(at, id)| {
+            let id = id as u32;
+            let text = self.tokenizer.token_text(id);
+            // What the vocabulary has no word for is text all the same.
+            let is_text = !self.tokenizer.is_special(id) || UNKNOWN.contains(&text.as_str());
+            is_text.then_some(Token { at, text })
+        });
+        tokens.collect()
     }
 
     /// Rows of one input, filled up to the length of the longest.
@@ -395,16 +504,14 @@ impl ImageInput {
         })
     }
 
-    fn prepare(&self, file: &[u8], pixels_left: &mut usize) -> Result<HostTensor, String> {
+    fn prepare(&self, file: &[u8], left: &mut Left) -> Result<HostTensor, String> {
         let image = hearth_vision::decode(file).map_err(|error| error.to_string())?;
-        let pixels = image.width() * image.height();
-        *pixels_left = pixels_left.checked_sub(pixels).ok_or_else(|| {
-            format!("the images of a request have at most {MOST_PIXELS_TOGETHER} pixels together")
-        })?;
+        left.take_pixels(image.width() * image.height())?;
         let made = self
             .processor
             .run(image)
             .map_err(|error| error.to_string())?;
+        left.take_made(made.width * made.height)?;
         let count = self.target.channels.count();
         let mut shape = match (self.has_channels, self.target.channels_last) {
             (false, _) => vec![made.height, made.width],
@@ -473,7 +580,7 @@ impl Form {
 pub struct Preparing<'a> {
     preparers: &'a Preparers,
     truncation: bool,
-    pixels_left: usize,
+    left: Left,
 }
 
 impl Media for Preparing<'_> {
@@ -500,15 +607,75 @@ impl Media for Preparing<'_> {
 
     fn image(&mut self, file: &[u8]) -> Result<HostTensor, String> {
         match &self.preparers.image {
-            Ok(image) => image.prepare(file, &mut self.pixels_left),
+            Ok(image) => image.prepare(file, &mut self.left),
             Err(reason) => Err(reason.clone()),
         }
     }
 
     fn text(&mut self, first: &str, second: Option<&str>) -> Result<Vec<HostTensor>, String> {
         match &self.preparers.text {
-            Ok(text) => text.prepare(first, second, self.truncation),
+            Ok(text) => {
+                let made = text.prepare(first, second, self.truncation)?;
+                self.left.take_tokens(TextInputs::length(&made))?;
+                Ok(made)
+            }
             Err(reason) => Err(reason.clone()),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_request_has_bounds_of_its_own() {
+        let mut left = Left::ALL;
+        // As many of the largest images as eight, unless they are enlarged to that.
+        for _ in 0..8 {
+            assert_eq!(left.take_pixels(MOST_PIXELS), Ok(()));
+        }
+        assert!(
+            left.take_pixels(1)
+                .unwrap_err()
+                .contains("268435456 pixels")
+        );
+        for _ in 0..2 {
+            assert_eq!(left.take_made(MOST_PIXELS), Ok(()));
+        }
+        assert!(left.take_made(1).unwrap_err().contains("67108864 pixels"));
+        assert_eq!(left.take_tokens(MOST_ROWS * 1024), Ok(()));
+        assert!(left.take_tokens(1).unwrap_err().contains("4194304 tokens"));
+    }
+
+    #[test]
+    fn dimensions_of_any_size_get_that_of_images() {
+        let any = || Dim::Symbol("n".into());
+        let input = |dims: &[Dim]| {
+            vec![ValueInfo {
+                name: "pixel_values".into(),
+                dtype: DataType::Float,
+                dims: dims.to_vec(),
+            }]
+        };
+        let narrowed = |dims: &[Dim], config: &str| {
+            let meaning = NetworkMeaning {
+                image: serde_json::from_str(config).expect("settings"),
+                ..NetworkMeaning::default()
+            };
+            let inputs = input(dims);
+            Preparers::new(&meaning, &inputs, true).narrowed(&inputs)[0]
+                .dims
+                .clone()
+        };
+        let first = [any(), Dim::Fixed(3), any(), any()];
+        let size = r#"{"size": {"height": 8, "width": 6}}"#;
+        let expected = [any(), Dim::Fixed(3), Dim::Fixed(8), Dim::Fixed(6)];
+        assert_eq!(narrowed(&first, size), expected);
+        let last = [any(), any(), any(), Dim::Fixed(3)];
+        let expected = [any(), Dim::Fixed(8), Dim::Fixed(6), Dim::Fixed(3)];
+        assert_eq!(narrowed(&last, size), expected);
+        // The other edge follows the image's.
+        assert_eq!(narrowed(&first, r#"{"size": {"shortest_edge": 8}}"#), first);
     }
 }

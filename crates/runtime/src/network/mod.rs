@@ -6,6 +6,7 @@ mod labels;
 mod media;
 mod padding;
 mod planned;
+mod uses;
 mod warm_up;
 
 use std::collections::BTreeMap;
@@ -30,13 +31,15 @@ use crate::figures::Figures;
 use crate::preparation::Preparation;
 use batcher::{Batcher, Batching, Piece, Ran};
 use declared::Declared;
-use labels::Labels;
+use labels::{Labels, Token};
 use media::{Preparers, TextInputs};
 use padding::Padding;
 
-pub use labels::{ClassForm, ClassOptions};
-pub use media::is_image;
+pub use labels::{ClassForm, ClassOptions, largest};
+pub use media::{MOST_ROWS, is_image};
 pub(crate) use planned::numbers;
+pub use uses::NetworkUses;
+use warm_up::Cold;
 
 /// Numbers for requests, so that a batch knows whether it is of several.
 static REQUESTS: AtomicU64 = AtomicU64::new(0);
@@ -123,6 +126,7 @@ pub struct NetworkService {
     format: SampleFormat,
     preparers: Preparers,
     labels: Option<Labels>,
+    uses: Arc<NetworkUses>,
     batching: Batching,
     batcher: Batcher,
     /// Bytes of the engine's copies of the weights, once it has all its plans.
@@ -140,16 +144,16 @@ impl NetworkService {
         file_bytes: u64,
         preparation: Preparation,
     ) -> Result<Self, Error> {
-        if let Err(problem) = warm_up::warm_up(&*network) {
-            tracing::info!(model = name, problem, "not warmed up");
-        }
         let unfit = |problem: String| Error::Internal {
             message: format!("model '{name}' could not be loaded: {problem}"),
         };
         let declared = Declared::check(network.inputs(), network.outputs(), config);
         let declared = declared.map_err(|problem| unfit(format!("config.pbtxt: {problem}")));
-        let Declared { inputs, is_batched } = declared?;
-        let names = config.read_labels().map_err(unfit)?;
+        let Declared {
+            inputs,
+            outputs,
+            is_batched,
+        } = declared?;
         if !config.unused.is_empty() {
             let fields = config.unused.join(", ");
             tracing::info!(
@@ -159,6 +163,21 @@ impl NetworkService {
             );
         }
         let preparers = Preparers::new(meaning, &inputs, is_batched);
+        match warm_up::warm_up(&*network, &preparers.narrowed(&inputs), is_batched) {
+            Ok(()) => {}
+            Err(Cold::Unfit(problem)) => {
+                tracing::info!(
+                    model = name,
+                    problem,
+                    "not warmed up: the sizes of its inputs are not known; its first request takes longer"
+                );
+            }
+            Err(Cold::Broken(problem)) => {
+                return Err(unfit(format!(
+                    "it fails at inputs of its own shapes: {problem}"
+                )));
+            }
+        }
         for problem in preparers.unused(meaning) {
             tracing::warn!(
                 model = name,
@@ -184,20 +203,25 @@ impl NetworkService {
         let plans = network.plans_kept().filter(|_| is_batched);
         let numbers = plans.map_or_else(Vec::new, |plans| numbers(batching.most, plans));
         let labels = meaning.labels.clone().and_then(|said| {
-            Labels::new(said, network.outputs(), |output| network.are_scores(output))
+            let takes_text = preparers.text().is_some();
+            Labels::new(said, &outputs, takes_text, |output| {
+                network.are_scores(output)
+            })
         });
+        let uses = NetworkUses::new(&inputs, &preparers, labels.as_ref());
         let cannot_start = |error: std::io::Error| Error::Internal {
             message: format!("network '{name}' cannot be started: {error}"),
         };
         Ok(Self {
             engine: network.engine(),
             memory_bytes: network.weight_bytes(numbers.len()).unwrap_or(file_bytes),
-            outputs: network.outputs().to_vec(),
+            outputs,
             defaults: network.defaults().to_vec(),
             format: SampleFormat::new(&inputs, is_batched).with_defaults(network.defaults()),
             inputs,
             preparers,
-            names,
+            names: meaning.elements.clone(),
+            uses: uses.into(),
             labels,
             batcher: Batcher::start(network, batching.clone(), numbers).map_err(cannot_start)?,
             batching,
@@ -242,34 +266,19 @@ impl NetworkService {
         &self.outputs
     }
 
-    /// The classes that its answers name, where it is a classifier whose classes are known.
-    pub fn classes(&self) -> Option<&[String]> {
-        self.labels.as_ref().map(Labels::names)
-    }
-
     /// The class of each number of the output at `place`; `None` where that is none of classes.
     pub fn classes_of(&self, place: usize) -> Option<&[String]> {
         let labels = self.labels.as_ref();
-        let labels = labels.filter(|labels| labels.output() == place);
+        let labels = labels.filter(|labels| labels.output() == place && !labels.is_per_token());
         let named = || self.names.get(&self.outputs.get(place)?.name);
         labels
             .map(Labels::names)
             .or_else(|| named().map(Vec::as_slice))
     }
 
-    /// The name of the input that images fill; `None` where the network takes no images.
-    pub fn image_input(&self) -> Option<&str> {
-        Some(self.inputs.get(self.preparers.image()?)?.name.as_str())
-    }
-
-    /// Whether the network takes texts.
-    pub fn takes_text(&self) -> bool {
-        self.preparers.text().is_some()
-    }
-
-    /// Most tokens of a text, where the network takes texts and that is known.
-    pub fn max_tokens(&self) -> Option<usize> {
-        self.preparers.text()?.longest()
+    /// What it takes and gives besides tensors.
+    pub fn uses(&self) -> &Arc<NetworkUses> {
+        &self.uses
     }
 
     /// Most inputs that run together.
@@ -319,6 +328,10 @@ impl NetworkService {
         };
         let Samples { samples, is_batch } = self.prepare(is_short, read).await?;
         let input_count = samples.len();
+        let tokens: Vec<Vec<Token>> = match self.classified_tokens(classes) {
+            Some(text) => samples.iter().map(|sample| text.tokens(sample)).collect(),
+            None => vec![Vec::new(); input_count],
+        };
         let number = REQUESTS.fetch_add(1, Ordering::Relaxed);
         let pieces = samples.into_iter().map(|tensors| Piece {
             tensors: match self.batching.is_batched {
@@ -341,7 +354,8 @@ impl NetworkService {
             .sum();
         let service = Arc::clone(self);
         let write = move || {
-            let results = ran.into_iter().map(|ran| service.write(ran, classes));
+            let results = ran.into_iter().zip(tokens);
+            let results = results.map(|(ran, tokens)| service.write(ran, &tokens, classes));
             let mut results = results.collect::<Result<Vec<Value>, _>>()?;
             Ok(match (is_batch, results.pop()) {
                 (false, Some(result)) => result,
@@ -482,8 +496,17 @@ impl NetworkService {
         }
     }
 
-    /// The outputs of one input: as it is where there is one, else by name; classes in place of a classifier's numbers.
-    fn write(&self, ran: Ran, classes: ClassOptions) -> Result<Value, Error> {
+    /// What makes tokens of texts, where answers have a class for each.
+    fn classified_tokens(&self, classes: ClassOptions) -> Option<&TextInputs> {
+        let labels = self.labels.as_ref();
+        let is_told = classes.form != ClassForm::Numbers;
+        labels.filter(|labels| is_told && labels.is_per_token())?;
+        self.preparers.text()
+    }
+
+    /// The outputs of one input: as it is where there is one, else by name; classes in place of a classifier's numbers, of each of
+    /// `tokens` or of the whole.
+    fn write(&self, ran: Ran, tokens: &[Token], classes: ClassOptions) -> Result<Value, Error> {
         let outputs = ran.outputs.into_iter().map(|output| {
             let output = match self.batching.is_batched {
                 true => output.into_only_row(),
@@ -496,7 +519,10 @@ impl NetworkService {
         let labels = labels.filter(|_| classes.form != ClassForm::Numbers);
         let told = outputs.iter().enumerate().map(|(at, output)| {
             let labels = labels.filter(|labels| labels.output() == at);
-            let classes = labels.and_then(|labels| labels.tell(output, classes));
+            let classes = labels.and_then(|labels| match labels.is_per_token() {
+                true => labels.tell_tokens(output, tokens, classes),
+                false => labels.tell(output, classes),
+            });
             classes.unwrap_or_else(|| output.to_json())
         });
         let mut told: Vec<Value> = told.collect();

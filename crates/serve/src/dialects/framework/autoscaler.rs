@@ -5,7 +5,7 @@ use std::time::{Duration, SystemTime};
 
 use axum::Json;
 use axum::extract::State;
-use hearth_runtime::LoadRequest;
+use hearth_runtime::{LoadRequest, split_version};
 use serde::Serialize;
 use utoipa::ToSchema;
 
@@ -285,9 +285,15 @@ pub async fn load(
     caller: Caller,
     query: Raw,
 ) -> Result<Json<VersionChange>, ApiError> {
-    let asked = Asked::read(&app, &caller, query).await?;
+    let mut asked = Asked::read(&app, &caller, query).await?;
     let loading = app.runtime.load(&asked.named, LoadRequest::default());
-    loading.await?.wait().await?;
+    let loading = loading.await?;
+    // Where none was named it need not be the newest, which may be one that cannot be loaded.
+    if let Some((_, number)) = split_version(loading.model()).filter(|_| asked.named == asked.model)
+    {
+        asked.version = format!("v{number}");
+    }
+    loading.wait().await?;
     Ok(Json(asked.changed("loaded")))
 }
 

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use axum::Json;
 use axum::extract::State;
-use hearth_runtime::{ModelState, ModelStatus};
+use hearth_runtime::{ModelState, ModelStatus, NetworkUses};
 use serde::Serialize;
 use utoipa::ToSchema;
 
@@ -102,6 +102,33 @@ pub struct ManagedModel {
     memory_usage: MemoryUsage,
     /// Number of its weights; null where its files do not tell.
     parameters: Option<u64>,
+    /// Of a loaded network, what it takes and gives besides tensors; left out of others.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    network: Option<ManagedNetwork>,
+}
+
+/// What a network takes and gives besides tensors.
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = framework::ManagedNetwork)]
+pub struct ManagedNetwork {
+    /// `images` and `texts`, as far as it takes them.
+    takes: Vec<&'static str>,
+    /// Most tokens of a text; null where it takes none, or that is not known.
+    max_tokens: Option<usize>,
+    /// The classes that its answers name; empty where it is no classifier, or they are not known.
+    classes: Vec<String>,
+}
+
+impl From<&NetworkUses> for ManagedNetwork {
+    fn from(uses: &NetworkUses) -> Self {
+        let images = uses.image_input.is_some().then_some("images");
+        let texts = uses.takes_text.then_some("texts");
+        Self {
+            takes: images.into_iter().chain(texts).collect(),
+            max_tokens: uses.max_tokens,
+            classes: uses.classes.clone(),
+        }
+    }
 }
 
 /// Memory that a model takes.
@@ -201,6 +228,7 @@ impl ManagedModel {
                 reserved_mb: memory,
             },
             parameters,
+            network: status.network.as_deref().map(ManagedNetwork::from),
         }
     }
 }

@@ -2,7 +2,7 @@
 //!
 //! Where the classes of the elements are known, each text has its class at the end.
 
-use hearth_runtime::HostTensor;
+use hearth_runtime::{HostTensor, largest};
 
 /// The `count` largest elements of each row, largest first, as texts `VALUE:INDEX` or `VALUE:INDEX:CLASS`, and the shape that
 /// they have together. Without rows the tensor is one.
@@ -19,13 +19,8 @@ pub fn classify(
     let shape = rows.into_iter().chain([count]).map(|size| size as u64);
     let mut texts = Vec::with_capacity(rows.unwrap_or(1) * count);
     for row in values.chunks(size.max(1)) {
-        let mut places: Vec<usize> = (0..row.len()).collect();
-        // What is no number comes last, of equal ones the first.
-        let key = |x: f64| if x.is_nan() { f64::NEG_INFINITY } else { x };
-        places.sort_by(|&a, &b| key(row[b]).total_cmp(&key(row[a])));
-        let largest = places.into_iter().take(count);
         let class = |at: usize| classes.and_then(|classes| classes.get(at));
-        texts.extend(largest.map(|at| match class(at) {
+        texts.extend(largest(row, count).into_iter().map(|at| match class(at) {
             Some(class) => format!("{:.6}:{at}:{class}", row[at]),
             None => format!("{:.6}:{at}", row[at]),
         }));

@@ -3,7 +3,7 @@
 use axum::Json;
 use axum::extract::rejection::PathRejection;
 use axum::extract::{Path, State};
-use hearth_runtime::{Ask, Dim, NetworkService, ValueInfo};
+use hearth_runtime::{Ask, Dim, NetworkUses, ValueInfo};
 use serde::Serialize;
 use utoipa::ToSchema;
 
@@ -55,20 +55,18 @@ impl ModelParameters {
         self.bytes_inputs.is_empty() && self.classes.is_empty()
     }
 
-    fn of(network: &NetworkService) -> Self {
-        let texts: &[&str] = match network.takes_text() {
+    fn of(uses: &NetworkUses) -> Self {
+        let texts: &[&str] = match uses.takes_text {
             true => &["text", "text_pair"],
             false => &[],
         };
         let texts = texts.iter().copied();
-        let images = network
-            .image_input()
-            .into_iter()
-            .flat_map(|input| ["image", input]);
+        let images = uses.image_input.iter();
+        let images = images.flat_map(|input| ["image", input.as_str()]);
         Self {
             bytes_inputs: texts.chain(images).map(str::to_owned).collect(),
-            max_tokens: network.max_tokens(),
-            classes: network.classes().unwrap_or_default().to_vec(),
+            max_tokens: uses.max_tokens,
+            classes: uses.classes.clone(),
         }
     }
 }
@@ -153,8 +151,10 @@ async fn describe(
     let versions = match version {
         Some(version) => vec![version],
         None => {
-            let versions = app.runtime.model(&name).await?.versions.into_iter();
-            versions.rev().map(|own| own.number.to_string()).collect()
+            // As of the last look at the folder: looking again for each request would take its time.
+            let known = app.runtime.known_versions(&name);
+            let known = known.unwrap_or_else(|| vec![network.version()]);
+            known.iter().rev().map(u64::to_string).collect()
         }
     };
     Ok(Json(Model {
@@ -163,7 +163,7 @@ async fn describe(
         platform: platform(&network.runtime()),
         inputs: network.inputs().iter().map(Tensor::from).collect(),
         outputs: network.outputs().iter().map(Tensor::from).collect(),
-        parameters: ModelParameters::of(&network),
+        parameters: ModelParameters::of(network.uses()),
     }))
 }
 
