@@ -509,3 +509,130 @@ fn kserve_takes_texts_and_images_as_bytes() {
         );
     }
 }
+
+/// A checkpoint that classifies tokens, with a tokenizer of the few that it knows.
+#[test]
+fn each_token_of_a_text_has_a_class() {
+    let home = tempfile::tempdir().expect("a folder");
+    let folder = home.path().join("models/names");
+    fs::create_dir_all(&folder).expect("made");
+    let checkpoint = Path::new(env!("CARGO_MANIFEST_DIR")).join("../graph/tests/checkpoints");
+    for file in ["config.json", "model.safetensors"] {
+        let from = checkpoint.join("bert-tokens").join(file);
+        fs::copy(from, folder.join(file)).expect("copied");
+    }
+    let tokenizer = fs::read(fixtures().join("sentences/tokenizer.json")).expect("a file");
+    let mut tokenizer: Value = serde_json::from_slice(&tokenizer).expect("JSON");
+    let vocabulary = tokenizer["model"]["vocab"].as_object_mut().expect("words");
+    vocabulary.retain(|_, id| id.as_u64().is_some_and(|id| id < 40));
+    fs::write(folder.join("tokenizer.json"), tokenizer.to_string()).expect("written");
+    let server = Server::start_with(home, &[], &[("HEARTH_ONNXRUNTIME", "/no/such/library.so")]);
+    let answer = server.ok("/names/predict", &json!({"inputs": "a 1 zebra b"}));
+    // Numbers of the same tokens, with what stands around them.
+    let ids = json!([2, 31, 15, 1, 32, 3]);
+    let numbers = json!({
+        "inputs": {"input_ids": ids, "attention_mask": [1, 1, 1, 1, 1, 1], "token_type_ids": [0, 0, 0, 0, 0, 0]},
+        "parameters": {"labels": false}
+    });
+    let numbers = server.ok("/names/predict", &numbers);
+    let tokens = answer["result"].as_array().expect("tokens");
+    assert_eq!(tokens.len(), 4, "{answer}");
+    for (at, (token, text)) in tokens.iter().zip(["a", "1", "[UNK]", "b"]).enumerate() {
+        assert_eq!(
+            token["token"].as_str().map(str::trim),
+            Some(text),
+            "{token}"
+        );
+        let row = numbers["result"][at + 1].as_array().expect("numbers");
+        let row: Vec<f64> = row.iter().filter_map(Value::as_f64).collect();
+        let most = row.iter().copied().fold(f64::NEG_INFINITY, f64::max);
+        let best = row.iter().position(|number| *number == most).expect("one");
+        assert_eq!(token["label"], format!("label {best}"), "{token} {row:?}");
+        let score = 1.0 / row.iter().map(|number| (number - most).exp()).sum::<f64>();
+        let told = token["score"].as_f64().expect("a score");
+        assert!((told - score).abs() < 1e-5, "{token} {row:?}");
+    }
+    let both = server.ok("/names/predict", &json!({"inputs": ["a 1", "b"]}));
+    let lengths = both["result"].as_array().expect("a batch");
+    let lengths: Vec<Option<usize>> = lengths
+        .iter()
+        .map(|own| own.as_array().map(Vec::len))
+        .collect();
+    assert_eq!(lengths, [Some(2), Some(1)], "{both}");
+}
+
+#[test]
+fn a_batch_of_images_is_a_form_or_an_array() {
+    let server = tract();
+    let file = image("rgb.png");
+    let reply = server.send("POST", "/predict/batch", &[], &file);
+    assert!(
+        reply.status == 422 && reply.body.contains("for POST /predict, got an image"),
+        "{} {}",
+        reply.status,
+        reply.body
+    );
+    for count in [1, 2] {
+        let mut parts: Vec<(&str, &[u8])> = vec![("model_name", b"classifier")];
+        parts.extend(vec![("file", file.as_slice()); count]);
+        let reply = server.send("POST", "/predict/batch", &[FORM], &multipart(&parts));
+        let results = ok(&reply)["result"].as_array().map(Vec::len);
+        assert_eq!(results, Some(count));
+    }
+}
+
+#[test]
+fn the_models_tell_what_loaded_networks_take() {
+    let server = tract();
+    server.send("POST", "/digits/predict", &[], &image("two.png"));
+    server.ok("/sentences/predict", &json!({"inputs": "a"}));
+    let managed = ok(&server.get("/models/managed"));
+    let models = managed["downloaded_models"].as_array().expect("models");
+    let network = |name: &str| {
+        let model = models.iter().find(|model| model["name"] == name);
+        model.expect("it is there")["network"].clone()
+    };
+    assert_eq!(network("digits")["takes"], json!(["images"]));
+    assert_eq!(
+        network("digits")["classes"].as_array().map(Vec::len),
+        Some(10)
+    );
+    assert_eq!(
+        network("sentences"),
+        json!({"takes": ["texts"], "max_tokens": 32, "classes": ["calm", "glad", "cross"]})
+    );
+    // It is not loaded.
+    assert_eq!(network("classifier"), Value::Null);
+}
+
+#[test]
+fn texts_are_recorded_whatever_they_come_in() {
+    let variables = [
+        ("HEARTH_ONNXRUNTIME", "/no/such/library.so"),
+        ("HEARTH_AUDIT_PROMPTS", "true"),
+    ];
+    let mut server = Server::start_with(home("tract", ""), &[], &variables);
+    let kind = [("Content-Type", "text/plain")];
+    let plain = server.send("POST", "/predictions/sentences", &kind, b"a plain secret");
+    assert_eq!(plain.status, 200, "{}", plain.body);
+    let text = "a binary secret";
+    let size = text.len() + 4;
+    let tensor = json!({
+        "name": "text", "shape": [1], "datatype": "BYTES", "parameters": {"binary_data_size": size}
+    });
+    let head = json!({"inputs": [tensor]}).to_string();
+    let length = head.len().to_string();
+    let headers = [("Inference-Header-Content-Length", length.as_str())];
+    let mut body = head.into_bytes();
+    body.extend_from_slice(&(text.len() as u32).to_le_bytes());
+    body.extend_from_slice(text.as_bytes());
+    let binary = server.send("POST", "/v2/models/sentences/infer", &headers, &body);
+    assert_eq!(binary.status, 200, "{}", binary.body);
+    server.terminate();
+    assert!(server.wait());
+    let record = server.home().join("audit/audit-000000000001.jsonl");
+    let record = fs::read_to_string(record).expect("a record");
+    for secret in ["a plain secret", "a binary secret"] {
+        assert!(record.contains(secret), "{secret}: {record}");
+    }
+}

@@ -223,12 +223,24 @@ where
     T: Send + 'static,
     E: From<Refusal> + Send + 'static,
 {
+    at_once_or_apart(bytes.len(), move || read(&bytes)).await
+}
+
+/// Reads a body, or parts of one, of so many bytes; a long one on a blocking thread.
+pub async fn at_once_or_apart<T, E>(
+    length: usize,
+    read: impl FnOnce() -> Result<T, E> + Send + 'static,
+) -> Result<T, E>
+where
+    T: Send + 'static,
+    E: From<Refusal> + Send + 'static,
+{
     /// Longest body that is parsed at once, in bytes.
     const SHORT: usize = 64 << 10;
-    if bytes.len() <= SHORT {
-        return read(&bytes);
+    if length <= SHORT {
+        return read();
     }
-    let parsed = tokio::task::spawn_blocking(move || read(&bytes)).await;
+    let parsed = tokio::task::spawn_blocking(read).await;
     parsed.unwrap_or_else(|error| Err(Refusal::Broken(error.to_string()).into()))
 }
 
@@ -237,12 +249,28 @@ where
 /// # Errors
 /// [`Refusal::TooManyValues`].
 pub fn check_values(bytes: &[u8]) -> Result<(), Refusal> {
+    Values::default().add(bytes)
+}
+
+/// The values of the JSON texts of a request, counted.
+#[derive(Debug, Default)]
+pub struct Values(usize);
+
+impl Values {
     /// More than any prompt of token ids needs. A value takes many times the memory of its text, so the
     /// body's length alone would not bound it.
-    const MOST_VALUES: usize = 4 << 20;
-    match separators(bytes) > MOST_VALUES {
-        true => Err(Refusal::TooManyValues { limit: MOST_VALUES }),
-        false => Ok(()),
+    const MOST: usize = 4 << 20;
+
+    /// Counts those of one more text.
+    ///
+    /// # Errors
+    /// [`Refusal::TooManyValues`]: all together are more than any request needs.
+    pub fn add(&mut self, bytes: &[u8]) -> Result<(), Refusal> {
+        self.0 += separators(bytes);
+        match self.0 > Self::MOST {
+            true => Err(Refusal::TooManyValues { limit: Self::MOST }),
+            false => Ok(()),
+        }
     }
 }
 

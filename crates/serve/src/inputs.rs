@@ -8,7 +8,7 @@ use bytes::Bytes;
 use futures_util::stream;
 use serde_json::{Map, Value};
 
-use crate::extract::{Refusal, check_values};
+use crate::extract::{Refusal, Values};
 use crate::fields::Fields;
 use crate::problem::{Kind, Problem};
 
@@ -49,15 +49,16 @@ pub async fn parts(body: Bytes, boundary: String) -> Result<Vec<(String, Bytes)>
 /// themselves, several of them a batch; all others are inputs by name. Files that are no text are written in base64.
 ///
 /// # Errors
-/// [`Refusal::TooManyValues`].
+/// [`Refusal::TooManyValues`]: all parts together may have as many as a JSON body.
 pub fn fields(parts: Vec<(String, Bytes)>, fields: &[&str]) -> Result<Fields, Refusal> {
     let mut members = Map::new();
+    let mut counted = Values::default();
     let mut inputs: Vec<(String, Vec<Value>)> = Vec::new();
     for (name, bytes) in parts {
         // A text that looks like a number is still a text.
         let value = match name.as_str() {
             "text" | "text_pair" => text_or_base64(&bytes),
-            _ => json_or_text(&bytes)?,
+            _ => json_or_text(&bytes, &mut counted)?,
         };
         if fields.contains(&name.as_str()) {
             members.insert(name, value);
@@ -92,10 +93,10 @@ pub fn fields(parts: Vec<(String, Bytes)>, fields: &[&str]) -> Result<Fields, Re
     Ok(Fields::new(members))
 }
 
-fn json_or_text(bytes: &[u8]) -> Result<Value, Refusal> {
+fn json_or_text(bytes: &[u8], values: &mut Values) -> Result<Value, Refusal> {
     let json = match std::str::from_utf8(bytes) {
         Ok(text) => {
-            check_values(bytes)?;
+            values.add(bytes)?;
             serde_json::from_str(text).ok()
         }
         Err(_) => None,
@@ -146,5 +147,16 @@ mod tests {
             json!({"inputs": {"mask": [[1], [2]]}})
         );
         assert_eq!(read(&[("priority", b"1")]), json!({"priority": 1}));
+    }
+
+    #[test]
+    fn all_parts_together_have_as_many_values_as_a_body() {
+        let part = |name: &str| {
+            let list = format!("[{}1]", "1,".repeat(3 << 20));
+            (name.to_owned(), Bytes::from(list))
+        };
+        assert!(fields(vec![part("a")], &[]).is_ok());
+        let refused = fields(vec![part("a"), part("b")], &[]);
+        assert!(matches!(refused, Err(Refusal::TooManyValues { .. })));
     }
 }

@@ -18,7 +18,7 @@ use crate::admission::Ticket;
 use crate::answer::before;
 use crate::audit::Note;
 use crate::caller::Caller;
-use crate::extract::{admit_bytes, parse_object, parse_with};
+use crate::extract::{admit_bytes, at_once_or_apart, parse_object, parse_with};
 use crate::fields::{FieldError, Fields};
 use crate::inputs::{boundary, fields, parts};
 use crate::metrics::Measure;
@@ -111,9 +111,8 @@ impl PredictParameters {
                 return Err(within(error));
             }
         };
-        let top_k = own.integer("top_k", 1..=1_000_000).map_err(within)?;
         Ok(Self {
-            top_k: top_k.and_then(|count| usize::try_from(count).ok()),
+            top_k: own.count("top_k", 1..=1_000_000).map_err(within)?,
             labels: own.boolean("labels").map_err(within)?.unwrap_or(true),
             function_to_apply: activation,
             truncation: own.boolean("truncation").map_err(within)?.unwrap_or(false),
@@ -146,7 +145,7 @@ impl Predict {
             Some(_) => fields.required_string("model_name")?.to_owned(),
         };
         let priority = fields.integer("priority", 0..=10)?.unwrap_or(0);
-        let timeout = fields.number("timeout", 0.001..=86_400.0)?.unwrap_or(30.0);
+        let timeout = fields.timeout()?.unwrap_or(Duration::from_secs(30));
         // What it says was looked at where the caller was let in.
         fields.string("token")?;
         let parameters = PredictParameters::read(fields)?;
@@ -157,7 +156,7 @@ impl Predict {
             model_name,
             inputs,
             priority: u8::try_from(priority).unwrap_or(0),
-            timeout: Duration::from_secs_f64(timeout),
+            timeout,
             enable_batching: fields.boolean("enable_batching")?.unwrap_or(true),
             parameters,
             token: (),
@@ -165,9 +164,22 @@ impl Predict {
     }
 
     /// A request whose `inputs` is an array of inputs, one at least.
-    fn read_batch(fields: &mut Fields) -> Result<Self, FieldError> {
-        let asked = Self::read(fields)?;
+    fn read_batch(received: &mut Received) -> Result<Self, FieldError> {
         let expected = "an array of inputs, one at least";
+        if received.file.is_some() {
+            let expected = format!(
+                "{expected}, or a form with a part 'file' for each; an image by itself is for POST /predict"
+            );
+            return Err(FieldError {
+                got: "an image".to_owned(),
+                ..FieldError::wrong_type("inputs", expected, &Value::Null)
+            });
+        }
+        let mut asked = Self::read(&mut received.fields)?;
+        if received.is_form && asked.inputs.is_string() {
+            // A form has no other way to say that one part is a batch of one.
+            asked.inputs = vec![asked.inputs].into();
+        }
         match &asked.inputs {
             Value::Array(items) if items.is_empty() => {
                 Err(FieldError::invalid("inputs", expected, &asked.inputs))
@@ -179,8 +191,10 @@ impl Predict {
 }
 
 /// A request's body.
+#[derive(Debug, Default)]
 struct Received {
     fields: Fields,
+    is_form: bool,
     /// An image that is the body, in place of `inputs`.
     file: Option<Bytes>,
 }
@@ -195,18 +209,29 @@ async fn receive(app: &App, request: Request) -> Result<(Ticket, Received), Prob
         let inputs = [("inputs".to_owned(), json!(""))];
         let received = Received {
             fields: Fields::new(inputs.into_iter().collect()),
+            is_form: false,
             file: Some(body),
         };
         return Ok((ticket, received));
     }
+    let is_form = boundary.is_some();
     let fields = match boundary {
-        Some(boundary) => fields(parts(body, boundary).await?, &FIELDS)?,
+        Some(boundary) => {
+            let length = body.len();
+            let parts = parts(body, boundary).await?;
+            at_once_or_apart(length, move || fields(parts, &FIELDS)).await?
+        }
         None => parse_with(body, |bytes| parse_object(bytes)).await?,
     };
     if let Some(note) = note.filter(|_| app.settings().audit_prompts) {
         note.prompt(&fields);
     }
-    Ok((ticket, Received { fields, file: None }))
+    let received = Received {
+        fields,
+        is_form,
+        file: None,
+    };
+    Ok((ticket, received))
 }
 
 /// What a network gave.
@@ -303,11 +328,16 @@ pub async fn predict(
 }
 
 /// Runs a network on several inputs: each element of `inputs` is one.
+///
+/// The body may also be a multipart form, where each part `file` is an image.
 #[utoipa::path(
     post, path = "/predict/batch", tag = "framework",
-    request_body(content = Predict, example = json!({
-        "inputs": [[1, 2, 3], [4, 5, 6], [7, 8, 9]], "priority": 0, "timeout": 60.0, "enable_batching": true
-    })),
+    request_body(content(
+        (Predict = "application/json", example = json!({
+            "inputs": [[1, 2, 3], [4, 5, 6], [7, 8, 9]], "priority": 0, "timeout": 60.0, "enable_batching": true
+        })),
+        (Predict = "multipart/form-data"),
+    )),
     responses((status = 200, description = "What the network gave", body = Predicted), Errors)
 )]
 pub async fn predict_batch(
@@ -317,7 +347,7 @@ pub async fn predict_batch(
     request: Request,
 ) -> Result<Json<Predicted>, ApiError> {
     let (ticket, mut received) = receive(&app, request).await?;
-    let asked = Predict::read_batch(&mut received.fields)?;
+    let asked = Predict::read_batch(&mut received)?;
     answer(&app, &caller, &measure, &ticket, asked, None, true).await
 }
 
@@ -522,9 +552,29 @@ mod tests {
                 "{body}"
             );
         }
+        let received = |inputs: Value| Received {
+            fields: fields(json!({"inputs": inputs})),
+            ..Received::default()
+        };
         for (inputs, reason) in [(json!("one"), WrongType), (json!([]), Invalid)] {
-            let error = Predict::read_batch(&mut fields(json!({"inputs": inputs})));
+            let error = Predict::read_batch(&mut received(inputs.clone()));
             assert_eq!(error.expect_err("no batch").reason, reason, "{inputs}");
         }
+        let image = Received {
+            file: Some(Bytes::from_static(b"\xff\xd8\xff")),
+            ..received(json!(""))
+        };
+        let error = Predict::read_batch(&mut { image }).expect_err("no batch");
+        assert!(
+            error
+                .to_string()
+                .ends_with("is for POST /predict, got an image")
+        );
+        let one = Received {
+            is_form: true,
+            ..received(json!("UFFS"))
+        };
+        let one = Predict::read_batch(&mut { one }).expect("a batch of one");
+        assert_eq!(one.inputs, json!(["UFFS"]));
     }
 }

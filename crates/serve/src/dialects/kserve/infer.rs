@@ -8,15 +8,18 @@ use axum::http::{HeaderMap, HeaderValue};
 use axum::response::Response;
 use bytes::Bytes;
 use hearth_runtime::{Ask, Elements, InferRequest as Run};
+use serde_json::{Map, Value};
 
+use super::datatype;
 use super::error::{ApiError, Errors};
-use super::request::{Given, HEAD_LENGTH, InferRequest, inputs, part};
+use super::request::{Given, HEAD_LENGTH, InferRequest, inputs, is_text, part};
 use super::response::{InferResponse, Wanted, Written, write};
 use crate::answer::before;
 use crate::audit::Note;
 use crate::caller::Caller;
 use crate::encoding;
 use crate::extract::{admit_bytes, parse_object, parse_with};
+use crate::fields::Fields;
 use crate::metrics::Measure;
 use crate::network::network;
 use crate::problem::{Kind, Problem};
@@ -125,9 +128,12 @@ async fn answer(
     let note = request.extensions().get::<Note>().cloned();
     let (ticket, body) = admit_bytes(app, request).await?;
     let (head, binary) = part(&headers, &body)?;
-    if let Some(note) = note.filter(|_| app.settings().audit_prompts) {
-        note.prompt(&parse_object(&head)?);
-    }
+    let note = note.filter(|_| app.settings().audit_prompts);
+    let noted = match &note {
+        Some(_) => Some(parse_with(head.clone(), |head| parse_object(head)).await?),
+        None => None,
+    };
+    let length = body.len();
     let asked = parse_with(head, |head| InferRequest::read(head)).await?;
     let deadline = asked.deadline(ticket.entered());
     let priority = asked.priority();
@@ -142,8 +148,17 @@ async fn answer(
     let given = asked.inputs.iter().filter_map(|input| input.data.as_ref());
     let elements: usize = given.map(Elements::len).sum();
     let sent = asked.inputs;
+    let has_files = sent.iter().any(|input| input.datatype == datatype::BYTES);
+    let is_short = elements <= FEW && (!has_files || length <= SHORT);
     let read = move || inputs(sent, binary, lease.inputs());
-    let Given { tensors, files } = at_once_or_apart(elements <= FEW, read).await?;
+    let given = at_once_or_apart(is_short, read).await;
+    if let Some((note, fields)) = note.zip(noted) {
+        note.prompt(&match &given {
+            Ok(given) => with_texts(fields, given),
+            Err(_) => fields,
+        });
+    }
+    let Given { tensors, files } = given?;
     let run = Run {
         tensors,
         files,
@@ -163,6 +178,20 @@ async fn answer(
     };
     let written = at_once_or_apart(size <= SHORT, write).await?;
     respond(written, &headers).await
+}
+
+/// A request's fields with the texts that came as bytes behind them.
+fn with_texts(fields: Fields, given: &Given) -> Fields {
+    let mut members = fields.into_inner();
+    let as_text = |file: &Bytes| String::from_utf8_lossy(file).into_owned();
+    let texts = given.files.iter().filter(|(name, _)| is_text(name));
+    let texts: Map<String, Value> = texts
+        .map(|(name, files)| (name.clone(), files.iter().map(as_text).collect()))
+        .collect();
+    if !texts.is_empty() {
+        members.insert("text".to_owned(), texts.into());
+    }
+    Fields::new(members)
 }
 
 /// Does what takes no time at once, and other work on a thread for it.

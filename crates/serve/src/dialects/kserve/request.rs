@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use axum::http::{HeaderMap, HeaderName};
 use bytes::Bytes;
-use hearth_runtime::{Elements, HostTensor, ValueInfo, image_bytes};
+use hearth_runtime::{Elements, HostTensor, MOST_ROWS, ValueInfo, image_bytes};
 use serde::{Deserialize, Deserializer};
 use serde_json::Value;
 use utoipa::ToSchema;
@@ -285,6 +285,20 @@ fn shape(input: &InputTensor) -> Result<Vec<usize>, String> {
         .ok_or_else(|| format!("the shape {:?} is too large", input.shape))
 }
 
+fn check_rows(count: usize) -> Result<(), String> {
+    match count <= MOST_ROWS {
+        true => Ok(()),
+        false => Err(format!(
+            "more than {MOST_ROWS} elements, the most of the type BYTES"
+        )),
+    }
+}
+
+/// Whether an input of the type `BYTES` is of texts, by its name; others are of images.
+pub fn is_text(name: &str) -> bool {
+    matches!(name, "text" | "text_pair")
+}
+
 /// The texts or image files of an input of the type `BYTES`. As JSON, images are in base64.
 fn files(name: &str, input: InputTensor, binary: &mut Bytes) -> Result<Vec<Bytes>, String> {
     let shape = shape(&input)?;
@@ -293,7 +307,8 @@ fn files(name: &str, input: InputTensor, binary: &mut Bytes) -> Result<Vec<Bytes
             let texts = elements
                 .into_texts()
                 .ok_or("numbers, where BYTES was expected")?;
-            let is_text = matches!(name, "text" | "text_pair");
+            check_rows(texts.len())?;
+            let is_text = is_text(name);
             let files = texts.into_iter().map(|text| match is_text {
                 true => Ok(text.into()),
                 false => image_bytes(&text).map(Bytes::from),
@@ -309,6 +324,7 @@ fn files(name: &str, input: InputTensor, binary: &mut Bytes) -> Result<Vec<Bytes
                 let end = end.filter(|end| *end <= bytes.len());
                 let end = end.ok_or("its bytes are not elements with their lengths before them")?;
                 files.push(bytes.split_to(end).split_off(4));
+                check_rows(files.len())?;
             }
             files
         }
@@ -385,10 +401,23 @@ mod tests {
             read(bytes.clone(), b"\x01\0\0\0a\x02\0\0\0bc"),
             Ok(vec![files("text", &[b"a", b"bc"])])
         );
+        let many = vec!["a"; MOST_ROWS + 1];
+        let empty: &'static [u8] = vec![0; 4 * (MOST_ROWS + 1)].leak();
+        let sent = json!({"binary_data_size": empty.len()});
         for (inputs, binary, words) in [
             (
+                json!([tensor("text", json!([MOST_ROWS + 1]), json!(many))]),
+                &b""[..],
+                "more than 4096 elements",
+            ),
+            (
+                json!([{"name": "text", "shape": [MOST_ROWS + 1], "datatype": "BYTES", "parameters": sent}]),
+                empty,
+                "more than 4096 elements",
+            ),
+            (
                 bytes.clone(),
-                &b"\x01\0\0\0a\x03\0\0\0bc"[..],
+                b"\x01\0\0\0a\x03\0\0\0bc",
                 "lengths before them",
             ),
             (

@@ -14,7 +14,7 @@ use super::error::{ApiError, Errors};
 use crate::answer::before;
 use crate::audit::Note;
 use crate::caller::Caller;
-use crate::extract::{Refusal, admit_bytes, check_values, parse_with};
+use crate::extract::{Refusal, admit_bytes, at_once_or_apart, check_values, parse_with};
 use crate::fields::Fields;
 use crate::inputs::{boundary, media_type, parts};
 use crate::metrics::Measure;
@@ -68,14 +68,13 @@ pub async fn predict(
     responses((status = 200, description = "What the network gave", body = Value), Errors)
 )]
 pub async fn put(
-    State(app): State<App>,
+    app: State<App>,
     caller: Caller,
     measure: Measure,
     path: Result<Path<String>, PathRejection>,
     request: Request,
 ) -> Result<Json<Value>, ApiError> {
-    let Path(name) = path?;
-    Ok(answer(&app, &caller, &measure, &name, None, request).await?)
+    predict(app, caller, measure, path, request).await
 }
 
 /// Runs a version of a network on one input or several.
@@ -120,9 +119,9 @@ async fn answer(
     let is_text = media_type(&headers) == Some("text/plain");
     let inputs = parse_with(bytes, move |bytes| read(bytes, is_text)).await?;
     if let Some(note) = note.filter(|_| app.settings().audit_prompts)
-        && let Inputs::Json(value) = &inputs
+        && let Some(prompt) = prompt(&inputs)
     {
-        let members = [("inputs".to_owned(), value.clone())];
+        let members = [("inputs".to_owned(), prompt)];
         note.prompt(&Fields::new(members.into_iter().collect()));
     }
     let deadline = Some(ticket.entered() + TIMEOUT);
@@ -147,15 +146,25 @@ async fn answer(
     Ok(Json(prediction.result))
 }
 
+/// What the record keeps of inputs: JSON, or a text that came as it is.
+fn prompt(inputs: &Inputs) -> Option<Value> {
+    match inputs {
+        Inputs::Json(value) => Some(value.clone()),
+        Inputs::Bytes(bytes) if is_image(bytes) => None,
+        Inputs::Bytes(bytes) => std::str::from_utf8(bytes).ok().map(Value::from),
+    }
+}
+
 /// The bytes that are the inputs: those of a form's part, or the body.
 async fn unpack(headers: &HeaderMap, body: Bytes) -> Result<Bytes, Problem> {
     if let Some(boundary) = boundary(headers) {
         return part(body, boundary).await;
     }
+    let length = body.len();
     if media_type(headers) == Some("application/x-www-form-urlencoded") {
         // What curl calls so unless told otherwise is most often JSON.
-        let fields = form(&body);
-        return Ok(fields.unwrap_or(body));
+        let read = move || Ok(form(&body).unwrap_or(body));
+        return at_once_or_apart(length, read).await;
     }
     Ok(body)
 }
