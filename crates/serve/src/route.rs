@@ -98,6 +98,28 @@ pub struct Routes {
     rows: Vec<(Route, MethodRouter<App>)>,
 }
 
+/// Methods of [`Routes`] that add a route of an HTTP method each.
+macro_rules! adds {
+    ($($name:ident $method:ident,)*) => {$(
+        #[doc = concat!("Adds a ", stringify!($method), " route.")]
+        #[must_use]
+        pub fn $name<H, T>(
+            self,
+            path: &'static str,
+            access: Access,
+            endpoint: &'static str,
+            handler: H,
+        ) -> Self
+        where
+            H: Handler<T, App>,
+            T: 'static,
+        {
+            let handler = on(MethodFilter::$method, handler);
+            self.add(Method::$method, path, access, endpoint, handler)
+        }
+    )*};
+}
+
 impl Routes {
     /// An empty table; what is added belongs to `family`.
     pub fn of(family: Family) -> Self {
@@ -107,72 +129,11 @@ impl Routes {
         }
     }
 
-    /// Adds a GET route.
-    #[must_use]
-    pub fn get<H, T>(
-        self,
-        path: &'static str,
-        access: Access,
-        endpoint: &'static str,
-        handler: H,
-    ) -> Self
-    where
-        H: Handler<T, App>,
-        T: 'static,
-    {
-        let handler = on(MethodFilter::GET, handler);
-        self.add(Method::GET, path, access, endpoint, handler)
-    }
-
-    /// Adds a POST route.
-    #[must_use]
-    pub fn post<H, T>(
-        self,
-        path: &'static str,
-        access: Access,
-        endpoint: &'static str,
-        handler: H,
-    ) -> Self
-    where
-        H: Handler<T, App>,
-        T: 'static,
-    {
-        let handler = on(MethodFilter::POST, handler);
-        self.add(Method::POST, path, access, endpoint, handler)
-    }
-
-    /// Adds a PUT route.
-    #[must_use]
-    pub fn put<H, T>(
-        self,
-        path: &'static str,
-        access: Access,
-        endpoint: &'static str,
-        handler: H,
-    ) -> Self
-    where
-        H: Handler<T, App>,
-        T: 'static,
-    {
-        let handler = on(MethodFilter::PUT, handler);
-        self.add(Method::PUT, path, access, endpoint, handler)
-    }
-
-    /// Adds a DELETE route.
-    #[must_use]
-    pub fn delete<H, T>(
-        self,
-        path: &'static str,
-        access: Access,
-        endpoint: &'static str,
-        handler: H,
-    ) -> Self
-    where
-        H: Handler<T, App>,
-        T: 'static,
-    {
-        let handler = on(MethodFilter::DELETE, handler);
-        self.add(Method::DELETE, path, access, endpoint, handler)
+    adds! {
+        get GET,
+        post POST,
+        put PUT,
+        delete DELETE,
     }
 
     /// Adds a GET route for WebSockets, whose credential may also be the query parameter `token`.
