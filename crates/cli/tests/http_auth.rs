@@ -10,7 +10,10 @@ const PASSWORD: &str = "correct horse battery";
 
 /// A server that asks for credentials, and its administrator's token.
 fn guarded() -> (Server, String) {
-    let home = tempfile::tempdir().expect("a folder for the server's home");
+    guarded_in(tempfile::tempdir().expect("a folder for the server's home"))
+}
+
+fn guarded_in(home: tempfile::TempDir) -> (Server, String) {
     let added = hearth(
         home.path(),
         &["user", "add", "root", "--admin"],
@@ -472,6 +475,30 @@ fn a_key_may_be_limited_to_models() {
         &chat("Hello!", json!({"max_tokens": 3})),
     );
     assert_eq!(reply.status, 200, "{}", reply.body);
+}
+
+#[test]
+fn a_key_for_a_network_is_one_for_a_version_that_has_just_come() {
+    const PROGRAM: &[u8] = include_bytes!("../../graph/tests/fixtures/mlp.pt2");
+    let home = tempfile::tempdir().expect("a folder for the server's home");
+    let write = |folder: std::path::PathBuf| {
+        std::fs::create_dir_all(&folder).expect("made");
+        std::fs::write(folder.join("model.pt2"), PROGRAM).expect("written");
+    };
+    write(home.path().join("models/net/1"));
+    let (server, root) = guarded_in(home);
+    let own = key(&server, &root, json!({"models": ["net"]}));
+    let other = key(&server, &root, json!({"models": ["another"]}));
+    let ask = |model: &str, key: &str| {
+        let body = json!({"model_name": model, "inputs": [1, 2, 3, 4, 5, 6]});
+        server.ask("POST", "/predict", key, &body).status
+    };
+    assert_eq!(ask("net:1", &own), 200);
+    write(server.home().join("models/net/2"));
+    assert_eq!(ask("net:2", &own), 200);
+    assert_eq!(ask("net:2", &other), 403);
+    assert_eq!(ask("net:3", &own), 403);
+    assert_eq!(ask("digits:1", &own), 403);
 }
 
 #[test]
