@@ -4,10 +4,11 @@ use std::path::Path;
 
 use serde_json::{Map, Value};
 
+use crate::small::read_small;
 use crate::{Error, Result};
 
 /// JSON files beside weights are small; larger ones are refused.
-const MAX_JSON_BYTES: u64 = 64 << 20;
+pub(crate) const MAX_JSON_BYTES: u64 = 64 << 20;
 
 /// A JSON object of a file.
 #[derive(Debug, Clone)]
@@ -20,14 +21,7 @@ pub struct Config {
 
 /// Reads a JSON file beside weights.
 pub(crate) fn read_json(path: &Path) -> Result<Value> {
-    let meta = std::fs::metadata(path).map_err(|e| Error::io(path, e))?;
-    if meta.len() > MAX_JSON_BYTES {
-        return Err(Error::unsupported(
-            path.display().to_string(),
-            format!("a JSON file of {} bytes", meta.len()),
-        ));
-    }
-    let text = std::fs::read(path).map_err(|e| Error::io(path, e))?;
+    let text = read_small(path, MAX_JSON_BYTES)?;
     serde_json::from_slice(&text).map_err(|e| {
         Error::field(
             path.display().to_string(),

@@ -21,6 +21,7 @@ pub mod network;
 pub mod pt2;
 pub mod quant;
 pub mod safetensors;
+mod small;
 pub mod torch;
 pub mod torchscript;
 mod weights;

@@ -6,7 +6,9 @@ use std::path::Path;
 use hearth_kernels::DType;
 use serde::Deserialize;
 
+use crate::config::MAX_JSON_BYTES;
 use crate::safetensors::SafetensorsFile;
+use crate::small::read_small;
 use crate::torch::{ScalarType, TorchFile};
 use crate::{Error, Result, Tensor};
 
@@ -76,7 +78,7 @@ impl WeightFiles {
             weight_map: BTreeMap<String, String>,
         }
         let label = index_path.display().to_string();
-        let text = std::fs::read(index_path).map_err(|e| Error::io(index_path, e))?;
+        let text = read_small(index_path, MAX_JSON_BYTES)?;
         let parsed: Index = serde_json::from_slice(&text)
             .map_err(|e| Error::field(label.clone(), "weight_map", e.to_string()))?;
         let mut files = Vec::new();

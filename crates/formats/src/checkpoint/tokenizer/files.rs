@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use serde_json::Value as Json;
 
 use super::MAX_TOKENS;
+use crate::small::read_small;
 use crate::{Error, Result};
 
 /// No tokenizer file that is in use has a tenth of this size.
@@ -478,22 +479,16 @@ pub fn chat_templates(dir: &Path) -> Result<ChatTemplates> {
 
 /// A file's text; `None` where there is no such file.
 fn read_text(path: &Path) -> Result<Option<String>> {
-    let metadata = match std::fs::metadata(path) {
-        Ok(metadata) => metadata,
-        Err(e) if e.kind() == std::io::ErrorKind::NotFound => return Ok(None),
-        Err(e) => return Err(Error::io(path, e)),
+    let bytes = match read_small(path, MAX_FILE_BYTES) {
+        Ok(bytes) => bytes,
+        Err(Error::Io { source, .. }) if source.kind() == std::io::ErrorKind::NotFound => {
+            return Ok(None);
+        }
+        Err(e) => return Err(e),
     };
-    if metadata.len() > MAX_FILE_BYTES {
-        return Err(Error::field(
-            path.display().to_string(),
-            "size",
-            format!("{} bytes are more than {MAX_FILE_BYTES}", metadata.len()),
-        ));
-    }
-    match std::fs::read_to_string(path) {
-        Ok(text) => Ok(Some(text)),
-        Err(e) => Err(Error::io(path, e)),
-    }
+    let text = String::from_utf8(bytes);
+    text.map(Some)
+        .map_err(|e| Error::field(path.display().to_string(), "text", e.to_string()))
 }
 
 /// A parsed JSON file; `None` where there is no such file.
