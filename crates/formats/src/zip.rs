@@ -426,58 +426,28 @@ fn u64_at(bytes: &[u8], at: usize) -> u64 {
 }
 
 #[cfg(test)]
-pub(crate) mod tests {
+#[path = "../tests/zip/mod.rs"]
+mod packed;
+
+#[cfg(test)]
+mod tests {
     use super::*;
 
-    /// An archive of stored entries; `edit` may spoil each directory entry's fixed part.
-    pub(crate) fn archive(entries: &[(&str, &[u8])], edit: impl Fn(usize, &mut [u8])) -> Vec<u8> {
-        let (mut out, mut directory) = (Vec::new(), Vec::new());
-        for (i, (name, content)) in entries.iter().enumerate() {
-            let offset = out.len() as u32;
-            let len = (content.len() as u32).to_le_bytes();
-            let mut local = [0u8; LOCAL_HEADER_BYTES];
-            local[..4].copy_from_slice(LOCAL_HEADER);
-            local[18..22].copy_from_slice(&len);
-            local[22..26].copy_from_slice(&len);
-            local[26..28].copy_from_slice(&(name.len() as u16).to_le_bytes());
-            out.extend_from_slice(&local);
-            out.extend_from_slice(name.as_bytes());
-            out.extend_from_slice(content);
-            let mut fixed = [0u8; DIRECTORY_ENTRY_BYTES];
-            fixed[..4].copy_from_slice(DIRECTORY_ENTRY);
-            fixed[20..24].copy_from_slice(&len);
-            fixed[24..28].copy_from_slice(&len);
-            fixed[28..30].copy_from_slice(&(name.len() as u16).to_le_bytes());
-            fixed[42..46].copy_from_slice(&offset.to_le_bytes());
-            edit(i, &mut fixed);
-            directory.extend_from_slice(&fixed);
-            directory.extend_from_slice(name.as_bytes());
-        }
-        let start = out.len() as u32;
-        out.extend_from_slice(&directory);
-        let mut end = [0u8; END_BYTES];
-        end[..4].copy_from_slice(END);
-        end[8..10].copy_from_slice(&(entries.len() as u16).to_le_bytes());
-        end[10..12].copy_from_slice(&(entries.len() as u16).to_le_bytes());
-        end[12..16].copy_from_slice(&(directory.len() as u32).to_le_bytes());
-        end[16..20].copy_from_slice(&start.to_le_bytes());
-        out.extend_from_slice(&end);
-        out
-    }
+    use super::packed::{archive, edited};
 
     fn open(bytes: Vec<u8>) -> Result<ZipArchive> {
         ZipArchive::from_bytes(Bytes::from(bytes), "file".into())
     }
 
     fn problem(entries: &[(&str, &[u8])], edit: impl Fn(usize, &mut [u8])) -> String {
-        open(archive(entries, edit))
+        open(edited(entries, edit))
             .expect_err("a defect")
             .to_string()
     }
 
     #[test]
     fn entries_are_found_by_name() {
-        let zip = open(archive(&[("a/b", b"one"), ("c", b"")], |_, _| {})).unwrap();
+        let zip = open(archive(&[("a/b", b"one"), ("c", b"")])).unwrap();
         assert_eq!(zip.names().collect::<Vec<_>>(), ["a/b", "c"]);
         assert_eq!(&*zip.get("a/b").unwrap(), b"one");
         assert_eq!(&*zip.get("c").unwrap(), b"");
@@ -521,7 +491,7 @@ pub(crate) mod tests {
         encoder.write_all(text.as_bytes()).unwrap();
         let packed = encoder.finish().unwrap();
         let said = |bytes: u32| {
-            let bytes = archive(&[("a", &packed)], |_, fixed| {
+            let bytes = edited(&[("a", &packed)], |_, fixed| {
                 fixed[10] = 8;
                 fixed[24..28].copy_from_slice(&bytes.to_le_bytes());
             });
@@ -536,14 +506,14 @@ pub(crate) mod tests {
         for wrong in [0, 1599, 1601, u32::MAX - 1] {
             assert!(problem(said(wrong), usize::MAX).contains("and does not"));
         }
-        let broken = archive(&[("a", b"\xff\xff\xff")], |_, fixed| fixed[10] = 8);
+        let broken = edited(&[("a", b"\xff\xff\xff")], |_, fixed| fixed[10] = 8);
         let broken = ZipArchive::with_compressed(Bytes::from(broken), "file".into()).unwrap();
         assert!(problem(broken, 9).contains("not sound"));
     }
 
     #[test]
     fn what_is_cut_short_is_no_archive() {
-        let whole = archive(&[("a", b"content")], |_, _| {});
+        let whole = archive(&[("a", b"content")]);
         for len in 0..whole.len() {
             assert!(open(whole[..len].to_vec()).is_err(), "{len} bytes");
         }

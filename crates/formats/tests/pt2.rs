@@ -2,6 +2,8 @@
 //!
 //! The fixtures are `mlp` of `oracle/graph_golden.py`, saved by PyTorch 2.5, 2.8 and 2.15.
 
+mod zip;
+
 use hearth_formats::pt2::{Argument, InputSpec, Pt2Archive, SymInt};
 use hearth_formats::torch::ScalarType;
 use hearth_kernels::Bytes;
@@ -80,39 +82,6 @@ fn a_file_cut_short_is_an_error() {
     }
 }
 
-/// A zip archive of stored entries.
-fn zip(entries: &[(&str, Vec<u8>)]) -> Vec<u8> {
-    let (mut out, mut directory) = (Vec::new(), Vec::new());
-    for (name, content) in entries {
-        let offset = out.len() as u32;
-        // Sizes and lengths as both headers have them.
-        let mut sizes = Vec::new();
-        sizes.extend((content.len() as u32).to_le_bytes());
-        sizes.extend((content.len() as u32).to_le_bytes());
-        sizes.extend((name.len() as u16).to_le_bytes());
-        sizes.extend([0; 2]);
-        out.extend(b"PK\x03\x04");
-        out.extend([0; 14]);
-        out.extend(&sizes);
-        out.extend(name.as_bytes());
-        out.extend(content);
-        directory.extend(b"PK\x01\x02");
-        directory.extend([0; 16]);
-        directory.extend(&sizes);
-        directory.extend([0; 10]);
-        directory.extend(offset.to_le_bytes());
-        directory.extend(name.as_bytes());
-    }
-    let start = out.len() as u32;
-    out.extend(&directory);
-    out.extend(b"PK\x05\x06");
-    out.extend([0; 8]);
-    out.extend((directory.len() as u32).to_le_bytes());
-    out.extend(start.to_le_bytes());
-    out.extend([0; 2]);
-    out
-}
-
 /// A program of one node, `y = relu(p)` with the parameter `w`, of which `edit` may change the text.
 fn program(edit: impl Fn(String) -> String) -> Vec<u8> {
     let meta = r#"{"dtype": 7, "sizes": [{"as_int": 2}], "requires_grad": false, "device": {"type": "cpu", "index": null},
@@ -140,6 +109,11 @@ fn config(edit: impl Fn(String) -> String) -> Vec<u8> {
     .into_bytes()
 }
 
+fn packed(entries: &[(&str, Vec<u8>)]) -> Vec<u8> {
+    let entries = entries.iter().map(|(name, content)| (*name, &content[..]));
+    zip::archive(&entries.collect::<Vec<_>>())
+}
+
 fn archive(program: Vec<u8>, config: Vec<u8>, weights: &[(&str, usize)]) -> Vec<u8> {
     let mut entries = vec![
         ("m/archive_format", b"pt2".to_vec()),
@@ -153,7 +127,7 @@ fn archive(program: Vec<u8>, config: Vec<u8>, weights: &[(&str, usize)]) -> Vec<
     for (name, len) in weights {
         entries.push((name, vec![0; *len]));
     }
-    zip(&entries)
+    packed(&entries)
 }
 
 const WEIGHT: &[(&str, usize)] = &[("m/data/weights/weight_0", 8)];
@@ -292,7 +266,8 @@ fn views_that_repeat_their_storage_do_not_fill_memory() {
 
 #[test]
 fn other_archives_are_told_what_they_are() {
-    let of = |entries: &[(&str, Vec<u8>)]| open(&zip(entries)).expect_err("no program").to_string();
+    let of =
+        |entries: &[(&str, Vec<u8>)]| open(&packed(entries)).expect_err("no program").to_string();
     assert!(of(&[("m/constants.pkl", vec![]), ("m/data.pkl", vec![])]).contains("TorchScript"));
     assert!(of(&[("m/data.pkl", vec![])]).contains("a checkpoint of weights alone"));
     assert!(of(&[("readme", vec![])]).contains("without an exported program"));

@@ -1,5 +1,7 @@
 //! State dicts by `torch.save` against what PyTorch says is in them (`oracle/torch_checkpoints.py`), and folders of them.
 
+mod zip;
+
 use std::path::{Path, PathBuf};
 
 use hearth_formats::torch::{ScalarType, StridedTensor, TorchFile};
@@ -109,41 +111,6 @@ fn files_before_pytorch_1_6_are_refused_by_name() {
     assert!(error.to_string().contains("before PyTorch 1.6"), "{error}");
 }
 
-/// An entry of a zip archive: its name and content.
-type Entry<'a> = (&'a str, &'a [u8]);
-
-/// A zip archive of stored entries.
-fn zip(entries: &[Entry]) -> Vec<u8> {
-    let (mut out, mut directory) = (Vec::new(), Vec::new());
-    for (name, content) in entries {
-        let offset = out.len() as u32;
-        let mut sizes = Vec::new();
-        sizes.extend((content.len() as u32).to_le_bytes());
-        sizes.extend((content.len() as u32).to_le_bytes());
-        sizes.extend((name.len() as u16).to_le_bytes());
-        sizes.extend([0; 2]);
-        out.extend(b"PK\x03\x04");
-        out.extend([0; 14]);
-        out.extend(&sizes);
-        out.extend(name.as_bytes());
-        out.extend(*content);
-        directory.extend(b"PK\x01\x02");
-        directory.extend([0; 16]);
-        directory.extend(&sizes);
-        directory.extend([0; 10]);
-        directory.extend(offset.to_le_bytes());
-        directory.extend(name.as_bytes());
-    }
-    let start = out.len() as u32;
-    out.extend(&directory);
-    out.extend(b"PK\x05\x06");
-    out.extend([0; 8]);
-    out.extend((directory.len() as u32).to_le_bytes());
-    out.extend(start.to_le_bytes());
-    out.extend([0; 2]);
-    out
-}
-
 /// `{name: float tensor of shape (2,) from a storage of two}`, as `torch.save` writes it.
 fn pickle(name: &str) -> Vec<u8> {
     let mut out = b"\x80\x02}X".to_vec();
@@ -158,7 +125,7 @@ fn pickle(name: &str) -> Vec<u8> {
 
 fn write(dir: &Path, file: &str, name: &str, values: [f32; 2]) {
     let data: Vec<u8> = values.iter().flat_map(|v| v.to_le_bytes()).collect();
-    let bytes = zip(&[("m/data.pkl", &pickle(name)), ("m/data/0", &data)]);
+    let bytes = zip::archive(&[("m/data.pkl", &pickle(name)), ("m/data/0", &data)]);
     std::fs::write(dir.join(file), bytes).unwrap();
 }
 
@@ -212,7 +179,11 @@ fn tensors_much_larger_than_their_file_are_refused() {
     let mut huge = view[..at].to_vec();
     huge.extend(b"M\x00\x40M\x00\x40\x86K\x00K\x00\x86\x89");
     huge.extend(&view[at + 7..]);
-    std::fs::write(&path, zip(&[("m/data.pkl", &huge), ("m/data/0", &[0; 8])])).unwrap();
+    std::fs::write(
+        &path,
+        zip::archive(&[("m/data.pkl", &huge), ("m/data/0", &[0; 8])]),
+    )
+    .unwrap();
     let error = TorchFile::open(&path).unwrap_err().to_string();
     assert!(
         error.contains("laid out densely they are much larger"),

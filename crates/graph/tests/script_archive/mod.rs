@@ -1,5 +1,8 @@
 //! Archives of TorchScript from a source alone.
 
+#[path = "../../../formats/tests/zip/mod.rs"]
+mod zip;
+
 use hearth_formats::torchscript::ScriptArchive;
 use hearth_kernels::Bytes;
 
@@ -48,7 +51,7 @@ pub fn bytes(source: &str) -> Vec<u8> {
     data.extend(tensor(&[2, 4]));
     data.extend(b"ubub.");
     let storage: Vec<u8> = (0..54u8).flat_map(|i| f32::from(i).to_le_bytes()).collect();
-    zip(&[
+    zip::archive(&[
         ("net/data.pkl", &data),
         ("net/data/0", &storage),
         ("net/constants.pkl", b"\x80\x02)."),
@@ -58,36 +61,4 @@ pub fn bytes(source: &str) -> Vec<u8> {
 
 pub fn archive(source: &str) -> hearth_formats::Result<ScriptArchive> {
     ScriptArchive::from_bytes(Bytes::from(bytes(source)), "net.pt".into())
-}
-
-/// A zip archive of stored entries.
-fn zip(entries: &[(&str, &[u8])]) -> Vec<u8> {
-    let (mut out, mut directory) = (Vec::new(), Vec::new());
-    for (name, content) in entries {
-        let offset = out.len() as u32;
-        let mut sizes = Vec::new();
-        sizes.extend((content.len() as u32).to_le_bytes());
-        sizes.extend((content.len() as u32).to_le_bytes());
-        sizes.extend((name.len() as u16).to_le_bytes());
-        sizes.extend([0; 2]);
-        out.extend(b"PK\x03\x04");
-        out.extend([0; 14]);
-        out.extend(&sizes);
-        out.extend(name.as_bytes());
-        out.extend(*content);
-        directory.extend(b"PK\x01\x02");
-        directory.extend([0; 16]);
-        directory.extend(&sizes);
-        directory.extend([0; 10]);
-        directory.extend(offset.to_le_bytes());
-        directory.extend(name.as_bytes());
-    }
-    let start = out.len() as u32;
-    out.extend(&directory);
-    out.extend(b"PK\x05\x06");
-    out.extend([0; 8]);
-    out.extend((directory.len() as u32).to_le_bytes());
-    out.extend(start.to_le_bytes());
-    out.extend([0; 2]);
-    out
 }
