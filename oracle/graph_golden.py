@@ -199,6 +199,21 @@ def models():
         print(f"left out: {e}")
 
 
+class Autocast(nn.Module):
+    """A product in another precision than its numbers are."""
+
+    def __init__(self):
+        super().__init__()
+        self.weight = nn.Parameter(randn(3, 3))
+
+    def forward(self, x):
+        with torch.autocast("cpu", dtype=torch.bfloat16):
+            y = x @ self.weight
+        return y.float()
+
+
+# What is not lowered, for the error that says so.
+REFUSED = {"autocast": (Autocast, (torch.ones(2, 3),))}
 # The same after run_decompositions, in the core operators alone.
 DECOMPOSED = ["cnn", "bert"]
 
@@ -231,7 +246,11 @@ def main():
     parser.add_argument("--suffix", default="")
     options = parser.parse_args()
     torch.set_num_threads(1)
-    OUT.mkdir(parents=True, exist_ok=True)
+    (OUT / "refused").mkdir(parents=True, exist_ok=True)
+    for name, (make, args) in REFUSED.items():
+        if not options.names or name in options.names:
+            torch.manual_seed(SEED)
+            torch.export.save(export(make().eval(), args, None), str(OUT / "refused" / f"{name}.pt2"))
     for name, make, cases, dynamic in models():
         for decompose in (False, True):
             full = name + ("-core" if decompose else "") + (f"-{options.suffix}" if options.suffix else "")

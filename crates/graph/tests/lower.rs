@@ -119,3 +119,11 @@ fn values_are_given_before_they_are_used_and_weights_are_used() {
         }
     }
 }
+
+#[test]
+fn what_would_compute_in_another_precision_is_refused() {
+    let path = fixtures().join("refused/autocast.pt2");
+    let archive = Pt2Archive::open(&path).unwrap();
+    let error = lower(&archive).expect_err("it is in bfloat16").to_string();
+    assert!(error.contains("torch.autocast is enabled"), "{error}");
+}

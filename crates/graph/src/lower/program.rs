@@ -2,7 +2,9 @@
 
 use std::collections::{HashMap, HashSet};
 
-use hearth_formats::pt2::{Argument, Graph, InputSpec, Node, OutputSpec, Pt2Archive, SymArgument};
+use hearth_formats::pt2::{
+    Argument, Graph, InputSpec, NamedArgument, Node, OutputSpec, Pt2Archive, SymArgument,
+};
 use hearth_formats::torch::ScalarType;
 use hearth_kernels::Bytes;
 
@@ -310,8 +312,18 @@ fn find_missing(graph: &Graph, missing: &mut Vec<(String, String)>) {
 /// Operators that run a graph once, as it is.
 const INLINED: &[&str] = &[
     "torch.ops.higher_order.wrap_with_set_grad_enabled",
-    "torch.ops.higher_order.wrap_with_autocast",
+    AUTOCAST,
 ];
+/// That of `torch.autocast`.
+const AUTOCAST: &str = "torch.ops.higher_order.wrap_with_autocast";
+
+/// Whether the arguments of an autocast, `device_type, dtype, enabled, cache_enabled`, ask for it.
+fn computes_otherwise(arguments: &[NamedArgument]) -> bool {
+    !matches!(
+        arguments.get(2).map(|a| &a.arg),
+        Some(Argument::Bool(false))
+    )
+}
 
 /// An operator's name without the module that all share.
 fn short(target: &str) -> &str {
@@ -423,6 +435,11 @@ impl Lowerer<'_> {
         let Argument::Graph(graph) = &node.inputs[at].arg else {
             return Err(wrong(self, "it has no graph"));
         };
+        if node.target == AUTOCAST && computes_otherwise(&node.inputs[..at]) {
+            let problem = "torch.autocast is enabled in it, in which operators compute in another precision; export the program \
+                           without it, in the precision that is meant";
+            return Err(wrong(self, problem));
+        }
         // What such a graph changes in place outside of itself would be lost.
         let changes = |name: &str| {
             graph
