@@ -100,12 +100,28 @@ class Branches(nn.Module):
         return {"pooled": torch.stack(both, 1), "count": torch.tensor(len(seen))}
 
 
+class Lists(nn.Module):
+    """Inputs that are lists, dictionaries and tuples of tensors."""
+
+    def __init__(self):
+        super().__init__()
+        self.first = nn.Linear(4, 3)
+        self.second = nn.Linear(5, 3)
+
+    def forward(self, images: list[torch.Tensor], sizes: dict[str, torch.Tensor], pair: tuple[torch.Tensor, torch.Tensor]):
+        x = torch.cat([self.first(image) for image in images], dim=1)
+        y = self.second(pair[1]) * sizes["height"] + sizes["width"]
+        return x * pair[0], y
+
+
 def more_models():
     image = lambda b, side=16: (randn(b, 3, side, side),)
     yield "residual", Residual, [image(2), image(3, 20)]
     yield "flat", Flat, [(randn(2, 1, 12, 12),), (randn(1, 1, 12, 12),)]
     ids = lambda b, n: (torch.randint(0, 20, (b, n)),)
     yield "branches", Branches, [ids(2, 5), ids(3, 4)]
+    lists = lambda b: ([randn(b, 4), randn(b, 4)], {"height": randn(b, 1), "width": randn(b, 1)}, (randn(b, 1), randn(b, 5)))
+    yield "lists", Lists, [lists(2), lists(3)]
 
 
 def models():
@@ -118,7 +134,7 @@ def main():
     warnings.simplefilter("ignore")
     torch.set_num_threads(1)
     OUT.mkdir(parents=True, exist_ok=True)
-    wanted = sys.argv[1:] or [*TRACED, "residual", "flat", *SCRIPTED, "flat-scripted"]
+    wanted = sys.argv[1:] or [*TRACED, "residual", "flat", "lists", *SCRIPTED, "flat-scripted"]
     for name, make, cases in models():
         for full in (name, f"{name}-scripted"):
             if full not in wanted:
@@ -132,7 +148,7 @@ def main():
                 module = torch.jit.script(model) if full != name else torch.jit.trace(model, cases[0], strict=False)
                 torch.jit.save(module, str(OUT / f"{full}.pt"))
                 cases_out = [
-                    {"inputs": [golden.tensor(t) for t in args], "outputs": [golden.tensor(t) for t in golden.flat(model(*args))]}
+                    {"inputs": [golden.tensor(t) for t in golden.flat(args)], "outputs": [golden.tensor(t) for t in golden.flat(model(*args))]}
                     for args in cases]
             said = {"torch": torch.__version__, "seed": SEED, "cases": cases_out}
             (OUT / f"{full}.json").write_text(json.dumps(said, separators=(",", ":")) + "\n")

@@ -1,43 +1,13 @@
 //! Archives of TorchScript: what is read of one, and what is said of those that are none, or not sound.
 
+mod zip;
+
 use hearth_formats::torch::ScalarType;
 use hearth_formats::torchscript::syntax::{Expr, StatementKind};
-use hearth_formats::torchscript::{ScriptArchive, ScriptValue};
+use hearth_formats::torchscript::{ScriptArchive, ScriptValue, TracedInput};
 use hearth_kernels::Bytes;
 
 const MLP: &[u8] = include_bytes!("../../graph/tests/fixtures/script/mlp.pt");
-
-/// A zip archive of stored entries.
-fn zip(entries: &[(&str, &[u8])]) -> Vec<u8> {
-    let (mut out, mut directory) = (Vec::new(), Vec::new());
-    for (name, content) in entries {
-        let offset = out.len() as u32;
-        let mut sizes = Vec::new();
-        sizes.extend((content.len() as u32).to_le_bytes());
-        sizes.extend((content.len() as u32).to_le_bytes());
-        sizes.extend((name.len() as u16).to_le_bytes());
-        sizes.extend([0; 2]);
-        out.extend(b"PK\x03\x04");
-        out.extend([0; 14]);
-        out.extend(&sizes);
-        out.extend(name.as_bytes());
-        out.extend(*content);
-        directory.extend(b"PK\x01\x02");
-        directory.extend([0; 16]);
-        directory.extend(&sizes);
-        directory.extend([0; 10]);
-        directory.extend(offset.to_le_bytes());
-        directory.extend(name.as_bytes());
-    }
-    let start = out.len() as u32;
-    out.extend(&directory);
-    out.extend(b"PK\x05\x06");
-    out.extend([0; 8]);
-    out.extend((directory.len() as u32).to_le_bytes());
-    out.extend(start.to_le_bytes());
-    out.extend([0; 2]);
-    out
-}
 
 fn open(bytes: Vec<u8>) -> hearth_formats::Result<ScriptArchive> {
     ScriptArchive::from_bytes(Bytes::from(bytes), "file.pt".into())
@@ -54,7 +24,7 @@ const NO_CONSTANTS: &[u8] = b"\x80\x02).";
 
 /// An archive with this source.
 fn with_source(source: &str) -> Vec<u8> {
-    zip(&[
+    zip::archive(&[
         ("net/data.pkl", NET),
         ("net/constants.pkl", NO_CONSTANTS),
         ("net/code/__torch__.py", source.as_bytes()),
@@ -75,7 +45,7 @@ fn sources_weights_and_traced_inputs_are_read() {
         code.function.body.last().map(|s| &s.kind),
         Some(StatementKind::Return(Some(_)))
     ));
-    assert!(attributes.iter().any(|(name, _)| name == "layers"));
+    assert!(attributes.contains_key("layers"));
     let weights: Vec<_> = data
         .iter()
         .filter_map(|value| match value {
@@ -87,7 +57,7 @@ fn sources_weights_and_traced_inputs_are_read() {
     assert!(weights.contains(&(ScalarType::Float, vec![8, 6])));
     assert_eq!(
         archive.traced_inputs(),
-        Some(&[(ScalarType::Float, vec![3, 6])][..])
+        Some(&[TracedInput::Tensor(ScalarType::Float, vec![3, 6])][..])
     );
 }
 
@@ -207,7 +177,8 @@ fn each_defect_of_a_source_is_named_with_its_line() {
 
 #[test]
 fn other_files_are_told_what_they_are() {
-    let archive = |pickle: &[u8]| problem(zip(&[("m/data.pkl", pickle), ("m/version", b"3")]));
+    let archive =
+        |pickle: &[u8]| problem(zip::archive(&[("m/data.pkl", pickle), ("m/version", b"3")]));
     let state = archive(b"\x80\x02ccollections\nOrderedDict\n)R.");
     assert!(
         state.contains("weights alone") && state.contains("torch.jit.save"),
@@ -219,9 +190,9 @@ fn other_files_are_told_what_they_are() {
         module.contains("the class __main__.Net") && module.contains("torch.jit.save"),
         "{module}"
     );
-    let program = zip(&[("m/archive_format", b"pt2"), ("m/models/model.json", b"{}")]);
+    let program = zip::archive(&[("m/archive_format", b"pt2"), ("m/models/model.json", b"{}")]);
     assert!(problem(program).contains("call the file .pt2"));
-    assert!(problem(zip(&[("a.txt", b"")])).contains("not TorchScript"));
+    assert!(problem(zip::archive(&[("a.txt", b"")])).contains("not TorchScript"));
     assert!(problem(b"\x80\x02\x8a\x0al\xfc\x9cF\xf9".to_vec()).contains("before PyTorch 1.6"));
     assert!(problem(b"hello".to_vec()).contains("not TorchScript"));
 }
@@ -229,7 +200,7 @@ fn other_files_are_told_what_they_are() {
 #[test]
 fn each_defect_of_the_pickles_is_named() {
     let with = |data: &[u8], constants: &[u8]| {
-        open(zip(&[
+        open(zip::archive(&[
             ("net/data.pkl", data),
             ("net/constants.pkl", constants),
             ("net/data/0", &[0; 16]),
@@ -253,4 +224,67 @@ fn each_defect_of_the_pickles_is_named() {
     assert!(with(&tensor(4, "0"), NO_CONSTANTS).is_ok());
     assert!(said(&tensor(5, "0"), NO_CONSTANTS).contains("reaches past"));
     assert!(said(&tensor(4, "1"), NO_CONSTANTS).contains("no entry \"net/data/1\""));
+}
+
+/// Rows of operators in brackets in each other are each short, and high together; who drops them goes as deep.
+#[test]
+fn high_trees_fit_on_a_small_stack() {
+    let grown = |inner: &str, row: usize| {
+        let operators = [
+            "", ".a", "(x)", "[0]", " * x", " + x", " & x", " < x", " and x", " or x",
+        ];
+        let rows = operators.map(|operator| operator.repeat(row));
+        format!("({inner}{})", rows.concat())
+    };
+    let source = move |levels: usize, row: usize| {
+        let expr = (0..levels).fold("x".to_owned(), |inner, _| grown(&inner, row));
+        format!("def f(x: Tensor) -> Tensor:\n  return {expr}\n")
+    };
+    let read = move || {
+        let said = problem(with_source(&source(60, 10)));
+        assert!(said.contains("nested more than 128 deep"), "{said}");
+        let archive = open(with_source(&source(12, 1))).expect("it is high, and not too high");
+        let body = &archive.function("__torch__.f").unwrap().function.body;
+        let StatementKind::Return(Some(expr)) = &body[0].kind else {
+            panic!("a value");
+        };
+        assert_eq!(expr.clone(), *expr);
+    };
+    let thread = std::thread::Builder::new().stack_size(2 << 20).spawn(read);
+    thread.unwrap().join().unwrap();
+}
+
+#[test]
+fn lists_and_dictionaries_that_a_module_was_traced_with_are_told() {
+    let tensor = |size: u8| {
+        let mut out = b"ctorch._utils\n_rebuild_tensor_v2\n((X\x07\0\0\0storagectorch\nLongStorage\nX\x01\0\0\x000".to_vec();
+        out.extend(b"X\x03\0\0\0cpuK\x04tQK\0(K");
+        out.push(size);
+        out.extend(b"t(K\x01t\x89NtR");
+        out
+    };
+    let traced = [
+        &b"\x80\x02}(X\x07\0\0\0forward](]("[..],
+        &tensor(2),
+        &tensor(3),
+        b"e}(X\x01\0\0\0k",
+        &tensor(4),
+        b"ueu.",
+    ];
+    let archive = open(zip::archive(&[
+        ("net/data.pkl", NET),
+        ("net/constants.pkl", NO_CONSTANTS),
+        ("net/traced_inputs.pkl", &traced.concat()),
+        ("net/code/__torch__.py", b"class Net(Module):\n  pass\n"),
+    ]));
+    let of = |size| TracedInput::Tensor(ScalarType::Long, vec![size]);
+    assert_eq!(
+        archive.unwrap().traced_inputs(),
+        Some(
+            &[
+                TracedInput::List(vec![of(2), of(3)]),
+                TracedInput::Dict(vec![("k".into(), of(4))])
+            ][..]
+        )
+    );
 }

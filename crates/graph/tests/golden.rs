@@ -100,6 +100,7 @@ goldens! {
     scripted_lstm: "lstm-scripted",
     scripted_head_of_one_size: "flat-scripted",
     scripted_branches: "branches-scripted",
+    traced_lists: "lists",
 }
 
 goldens! {

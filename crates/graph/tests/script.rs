@@ -195,6 +195,29 @@ fn the_language_is_done_at_once() {
             "return torch.dropout(torch.to(torch.detach(x), 6), 0.5, False)",
             "",
         ),
+        (
+            "d = {\"n3\": x}\nreturn torch.exp(d[torch.format(\"n{}\", torch.size(x, 1))])",
+            "Exp",
+        ),
+        (
+            "n = torch.size(x, 0)\nif torch.ne([n, 3], torch.size(x)):\n  ops.prim.RaiseException(\"no\")\nelse:\n  pass\n\
+             if torch.ne([torch.mul(n, 2), 3], torch.size(x)):\n  ops.prim.RaiseException(\"no\")\nelse:\n  pass\n\
+             return torch.exp(x)",
+            "Exp",
+        ),
+        (
+            "l = [torch.gt(torch.size(x, 0), 5), True]\nreturn torch.exp(x) if torch.any(l) and not torch.all([True, False]) else x",
+            "Exp",
+        ),
+        (
+            "d = torch.dict()\ntorch._set_item(d, str(self.n), x)\nreturn torch.neg(d[\"3\"])",
+            "Neg",
+        ),
+        (
+            "n = ops.prim.NumToTensor(torch.size(x, 1))\nm = torch.clamp(torch.rsub(torch.remainder(n, 2), 2), 0)\n\
+             return torch.exp(x) if int(torch.sub(m, 1)) == 0 else x",
+            "Exp",
+        ),
     ];
     for (body, want) in lines {
         let found = operators(body).join(" ").replace("Gemm", "MatMul");
@@ -231,6 +254,31 @@ fn what_is_no_graph_is_named_with_its_place() {
         ),
         ("return torch.randn([2])", "random numbers"),
         ("self.n = 5\nreturn x", "keeps no state"),
+        (
+            "if torch.eq(str(torch.size(x, 0)), \"2\"):\n  y = x\nelse:\n  y = torch.relu(x)\nreturn y",
+            "an if whose condition depends on the sizes of inputs",
+        ),
+        (
+            "d = {\"2\": x}\nreturn d[torch.format(\"{}\", torch.size(x, 0))]",
+            "line 5: a string that is not known as a key",
+        ),
+        (
+            "s = \"some text\"\nfor i in range(64):\n  s = torch.add(s, s)\nreturn x",
+            "a string of more than 65536 bytes",
+        ),
+        ("with x:\n  y = x\nreturn y", "a with of a tensor"),
+        (
+            "y = x\nfor i in range(100):\n  y = torch.unsqueeze(y, 0)\nreturn y",
+            "a result of more than 64 dimensions",
+        ),
+        (
+            "for i in range(100000):\n  y = torch.chunk(torch.reshape(x, [-1]), 4096)\nreturn x",
+            "more than 262144 arguments and results",
+        ),
+        (
+            "l = [1]\nfor i in range(15):\n  l = torch.add(l, l)\nfor j in range(1000000):\n  k = torch.add(l, l)\nreturn x",
+            "takes too many steps",
+        ),
         (
             "y = torch.add_(self.weight, 1)\nreturn x",
             "a tensor of the module's own",
@@ -270,9 +318,9 @@ fn what_is_no_graph_is_named_with_its_place() {
         let said = problem("x: Tensor", body, &["x=float32[batch,3]"]);
         assert!(said.contains(says), "{body}: {said}");
     }
-    let said = problem("x: List[Tensor]", "return x[0]", &[]);
+    let said = problem("x: int", "return x", &[]);
     assert!(
-        said.contains("the input x of forward is no tensor"),
+        said.contains("line 3: the input x of forward is no tensor, nor a list"),
         "{said}"
     );
     let said = problem(
@@ -281,6 +329,88 @@ fn what_is_no_graph_is_named_with_its_place() {
         &[],
     );
     assert!(said.contains("declare type and shape of x"), "{said}");
+}
+
+/// A body in a context of PyTorch's, made with these arguments.
+fn within(class: &str, arguments: &str) -> String {
+    let class = format!("__torch__.torch.{class}");
+    format!(
+        "c = {class}.__new__({class})\n_0 = (c).__init__({arguments})\nwith c:\n  y = torch.exp(x)\nreturn y"
+    )
+}
+
+#[test]
+fn precision_that_autocast_chooses_is_refused_and_other_contexts_change_nothing() {
+    let autocast = |arguments| within("amp.autocast_mode.autocast", arguments);
+    for arguments in [
+        "\"cpu\", 15, True, None",
+        "\"cpu\"",
+        "\"cpu\", enabled=self.flag",
+    ] {
+        let said = problem("x: Tensor", &autocast(arguments), &["x=float32[batch,3]"]);
+        assert!(
+            said.contains("line 6: torch.autocast, in which operators compute"),
+            "{said}"
+        );
+    }
+    for body in [
+        autocast("\"cpu\", None, False, None"),
+        autocast("\"cpu\", enabled=False"),
+        within("autograd.grad_mode.no_grad", ""),
+        within("autograd.profiler.record_function", "\"a name\", None"),
+    ] {
+        assert_eq!(operators(&body), ["Exp"], "{body}");
+    }
+    let other = within("some.other", "");
+    assert!(problem("x: Tensor", &other, &[]).contains("no code of __torch__.torch.some.other"));
+}
+
+#[test]
+fn members_of_lists_tuples_and_dictionaries_are_inputs() {
+    let sum = "return torch.linear(torch.add(x[0], x[1]), self.weight)";
+    assert_eq!(
+        signature("x: Tuple[Tensor, Tensor]", sum, &[]),
+        "x_0: float32 [batch, 3]; x_1: float32 [batch, 3] -> linear: float32 [batch, 4]"
+    );
+    assert_eq!(
+        signature(
+            "x: List[Tensor]",
+            sum,
+            &["x_0=float32[b,3]", "x_1=float32[b,3]"]
+        ),
+        "x_0: float32 [b, 3]; x_1: float32 [b, 3] -> linear: float32 [b, 4]"
+    );
+    assert_eq!(
+        signature(
+            "x: Dict[str, Tensor], y: Optional[List[Tensor]]=None",
+            "return torch.linear(x[\"left\"], self.weight)",
+            &["x_left=float32[n,3]", "x_right=int64[n]"]
+        ),
+        "x_left: float32 [n, 3]; x_right: int64 [n] -> linear: float32 [n, 4]"
+    );
+    assert_eq!(
+        signature(
+            "x: Tuple[Tensor, List[Tensor]]",
+            "return torch.add(x[0], x[1][0])",
+            &["x_1_0=float32[b,2]"]
+        ),
+        "x_0: float32 [b, 2]; x_1_0: float32 [b, 2] -> add: float32 [b, 2]"
+    );
+    for (parameters, says) in [
+        (
+            "x: List[Tensor]",
+            "the input x of forward is a list of a length that is not known; declare its members, x_0, x_1",
+        ),
+        (
+            "x: Dict[str, Tensor]",
+            "is a dictionary whose keys are not known; declare its members, x_KEY",
+        ),
+        ("x: Dict[int, Tensor]", "is no tensor, nor a list"),
+        ("x: Tuple[Tensor, int]", "is no tensor, nor a list"),
+    ] {
+        let said = problem(parameters, "return x[0]", &[]);
+        assert!(said.contains(says), "{parameters}: {said}");
+    }
 }
 
 #[test]
@@ -296,6 +426,11 @@ fn traced_modules_have_the_types_and_shapes_that_they_were_traced_with() {
             "input_ids: int64 [batch, length]; attention_mask: int64 [batch, length]",
         ),
         ("segmenter", "x: float32 [batch, 3, 12, 10]"),
+        (
+            "lists",
+            "images_0: float32 [batch, 4]; images_1: float32 [batch, 4]; sizes_height: float32 [batch, 1]; \
+             sizes_width: float32 [batch, 1]; pair_0: float32 [batch, 1]; pair_1: float32 [batch, 5]",
+        ),
         ("branches-scripted", "ids: int64 [batch, length]"),
     ] {
         let archive = ScriptArchive::open(&path.join(format!("{name}.pt"))).unwrap();

@@ -3,10 +3,8 @@
 use std::collections::HashMap;
 
 use super::schema::{Argument, ExportedProgram, Graph, InputSpec, OutputSpec, SymArgument};
+use crate::torch::MAX_DIMENSIONS;
 use crate::{Error, Result};
-
-/// More dimensions than any tensor in use has; PyTorch itself stops at 64.
-const MAX_DIMENSIONS: usize = 64;
 
 /// Checks a program. Errors call the file `label`.
 pub(super) fn check(program: &ExportedProgram, label: &str) -> Result<()> {

@@ -4,15 +4,20 @@
 //! Python's own unpickler calls whatever a pickle names. This one calls nothing: dictionaries, lists, numbers, strings,
 //! and the functions that build tensors and parameters become data, and any other name is refused.
 //!
-//! Objects live in one list and refer to each other by index, so that a pickle that refers to itself is merely data, and
-//! memory is bounded by the number of instructions.
+//! Objects live in one list and refer to each other by index, so that a pickle that refers to itself is merely data. No
+//! instruction copies what another has made: what is named twice is shared, and memory is bounded by the number of
+//! instructions and the bytes that they carry.
 //!
 //! Source of the instructions: `Lib/pickletools.py` of CPython.
 
 use std::collections::HashMap;
+use std::sync::Arc;
 
 /// More levels or instructions than any checkpoint has, in objects.
 const MAX_OBJECTS: usize = 50_000_000;
+
+/// Longer than any name of a class or function.
+const MAX_NAME: usize = 512;
 
 /// An object's place in the list.
 pub(crate) type Id = u32;
@@ -29,7 +34,7 @@ pub(crate) enum Object {
     /// A floating-point number.
     Float(f64),
     /// A string.
-    Str(String),
+    Str(Arc<str>),
     /// Bytes.
     Bytes,
     /// A tuple.
@@ -38,14 +43,14 @@ pub(crate) enum Object {
     List(Vec<Id>),
     /// A dictionary, ordered or not, in order of insertion.
     Dict(Vec<(Id, Id)>),
-    /// A class or function: `module name`.
-    Global(String),
+    /// A class or function: its module and its name.
+    Global(Arc<str>, Arc<str>),
     /// A storage: what the pickle says of it, a tuple.
     Storage(Id),
-    /// The result of a call that builds a tensor: the function's name and its arguments.
-    Call(String, Vec<Id>),
-    /// An object of TorchScript: `module name` of its class, and its state.
-    Instance(String, Option<Id>),
+    /// The result of a call that builds a tensor: what [`Pickle::call`] tells.
+    Call(Id, Id),
+    /// An object of TorchScript: its class, which is a [`Object::Global`], and its state.
+    Instance(Id, Option<Id>),
     /// A device, a size or another value that says nothing about data.
     Opaque,
 }
@@ -55,6 +60,7 @@ pub(crate) enum Object {
 pub(crate) struct Pickle {
     objects: Vec<Object>,
     root: Id,
+    bytes: usize,
 }
 
 impl Pickle {
@@ -92,6 +98,7 @@ impl Pickle {
                     return Ok(Pickle {
                         objects: machine.objects,
                         root,
+                        bytes: bytes.len(),
                     });
                 }
                 Err(problem) => return Err((at, problem)),
@@ -107,6 +114,30 @@ impl Pickle {
     /// An object by its place.
     pub(crate) fn get(&self, id: Id) -> &Object {
         &self.objects[id as usize]
+    }
+
+    /// The module and the name of a class or function.
+    pub(crate) fn global(&self, id: Id) -> Option<(&str, &str)> {
+        match self.get(id) {
+            Object::Global(module, name) => Some((module, name)),
+            _ => None,
+        }
+    }
+
+    /// The name of the function that a call builds a tensor with, and its arguments.
+    pub(crate) fn call(&self, id: Id) -> Option<(&str, &[Id])> {
+        let Object::Call(function, args) = self.get(id) else {
+            return None;
+        };
+        match (self.get(*function), self.get(*args)) {
+            (Object::Global(_, name), Object::Tuple(args)) => Some((name, args)),
+            _ => None,
+        }
+    }
+
+    /// The length of the pickle.
+    pub(crate) fn bytes(&self) -> usize {
+        self.bytes
     }
 
     /// How many objects there are, whose places are those below it.
@@ -242,19 +273,21 @@ impl Machine<'_> {
                 self.recall(key)?;
             }
             b'c' => {
-                let module = self.line()?;
+                let module: Arc<str> = self.line()?.into();
                 let name = self.line()?;
-                self.push(Object::Global(format!("{module} {name}")))?;
+                let global = Object::Global(module, name.into());
+                self.push(global)?;
             }
-            0x93 => {
+            // PyTorch's own pickler, which writes TorchScript, knows the other instruction alone.
+            0x93 if !self.is_script => {
                 let pair = self.pop_many(2)?;
                 let (Object::Str(module), Object::Str(name)) =
                     (self.get(pair[0]), self.get(pair[1]))
                 else {
                     return Err("a name that is no string".into());
                 };
-                let name = format!("{module} {name}");
-                self.push(Object::Global(name))?;
+                let global = Object::Global(Arc::clone(module), Arc::clone(name));
+                self.push(global)?;
             }
             b'Q' => {
                 let id = self.pop()?;
@@ -272,11 +305,10 @@ impl Machine<'_> {
             // NEWOBJ
             0x81 if self.is_script => {
                 let pair = self.pop_many(2)?;
-                let Object::Global(class) = self.get(pair[0]) else {
+                if !matches!(self.get(pair[0]), Object::Global(..)) {
                     return Err("an object of what is no class".into());
-                };
-                let object = Object::Instance(class.clone(), None);
-                self.push(object)?;
+                }
+                self.push(Object::Instance(pair[0], None))?;
             }
             other => {
                 return Err(format!(
@@ -291,31 +323,37 @@ impl Machine<'_> {
     fn reduce(&mut self) -> Step<()> {
         let args = self.pop()?;
         let callable = self.pop()?;
-        let Object::Global(name) = self.get(callable) else {
+        let Object::Global(module, name) = self.get(callable) else {
             return Err("a call of what is no function".into());
         };
-        let name = name.clone();
-        let Object::Tuple(args) = self.get(args) else {
-            return Err(format!("a call of {name:?} without arguments"));
+        let whole = || {
+            let start = |text: &str| text.chars().take(MAX_NAME).collect::<String>();
+            format!("{:?}", format!("{} {}", start(module), start(name)))
         };
-        let args = args.clone();
-        let object = match name.as_str() {
-            "collections OrderedDict" => Object::Dict(Vec::new()),
-            "torch._utils _rebuild_tensor_v2"
-            | "torch._utils _rebuild_tensor"
-            | "torch._utils _rebuild_tensor_v3"
-            | "torch._utils _rebuild_parameter"
-            | "torch._utils _rebuild_parameter_with_state" => Object::Call(name, args),
-            "torch device" | "torch Size" | "builtins set" => Object::Opaque,
+        let Object::Tuple(items) = self.get(args) else {
+            return Err(format!("a call of {} without arguments", whole()));
+        };
+        let object = match (&**module, &**name) {
+            ("collections", "OrderedDict") => Object::Dict(Vec::new()),
+            (
+                "torch._utils",
+                "_rebuild_tensor_v2"
+                | "_rebuild_tensor"
+                | "_rebuild_tensor_v3"
+                | "_rebuild_parameter"
+                | "_rebuild_parameter_with_state",
+            ) => Object::Call(callable, args),
+            ("torch", "device" | "Size") | ("builtins", "set") => Object::Opaque,
             // Lists and dictionaries with the types of their members, which they come as without.
-            _ if self.is_script && name.starts_with("torch.jit._pickle ") => {
-                let id = *args.first().ok_or("a list of nothing")?;
+            ("torch.jit._pickle", _) if self.is_script => {
+                let id = *items.first().ok_or("a list of nothing")?;
                 self.stack.push(id);
                 return Ok(());
             }
             _ => {
                 return Err(format!(
-                    "it calls {name:?}, which builds no tensor; Hearth runs no code from files"
+                    "it calls {}, which builds no tensor; Hearth runs no code from files",
+                    whole()
                 ));
             }
         };
@@ -337,21 +375,21 @@ impl Machine<'_> {
         Ok(out)
     }
 
-    fn line(&mut self) -> Step<String> {
+    fn line(&mut self) -> Step<&str> {
         let rest = &self.bytes[self.at..];
         let len = rest
             .iter()
-            .take(512)
+            .take(MAX_NAME)
             .position(|&b| b == b'\n')
             .ok_or("a name without an end")?;
         let line = std::str::from_utf8(&rest[..len]).map_err(|e| e.to_string())?;
         self.at += len + 1;
-        Ok(line.to_owned())
+        Ok(line)
     }
 
     fn string(&mut self, len: usize) -> Step<()> {
         let text = std::str::from_utf8(self.take(len)?).map_err(|e| e.to_string())?;
-        let text = text.to_owned();
+        let text = text.into();
         self.push(Object::Str(text))
     }
 
@@ -532,7 +570,7 @@ mod tests {
         let Object::Instance(class, Some(state)) = p.get(p.root()) else {
             panic!("an object with a state");
         };
-        assert_eq!(class, "__torch__ Net");
+        assert_eq!(p.global(*class), Some(("__torch__", "Net")));
         let Object::Dict(items) = p.get(*state) else {
             panic!("a dictionary");
         };

@@ -4,6 +4,7 @@
 //! bytes of each. Source: `torch/serialization.py` (`_save`), `torch/_utils.py` (`_rebuild_tensor_v2`,
 //! `_rebuild_tensor_v3`, `_rebuild_parameter`).
 
+use std::cell::Cell;
 use std::collections::BTreeMap;
 use std::path::Path;
 
@@ -16,6 +17,10 @@ use crate::{Error, Result, mmap};
 
 /// How files begin that `torch.save` wrote before PyTorch 1.6: a pickle of a number that means nothing else.
 const BEFORE_ZIP: &[u8] = b"\x80\x02\x8a\x0al\xfc\x9cF\xf9 j\xa8P\x19.";
+/// Longer than the number that is the key of a storage.
+const MAX_KEY: usize = 256;
+/// More tensors than share the same bytes in any network.
+const MOST_SHARED: usize = 64;
 /// Where trainers put the state dict in a dictionary of other things.
 const STATE_DICTS: [&str; 3] = ["state_dict", "model_state_dict", "model"];
 
@@ -80,11 +85,7 @@ impl TorchFile {
             problem,
         })?;
         let folder = format!("{root}data/");
-        let reader = TensorReader {
-            zip: &zip,
-            folder: &folder,
-            pickle: &pickle,
-        };
+        let reader = TensorReader::new(&zip, &folder, &pickle);
         let Object::Dict(items) = pickle.get(pickle.root()) else {
             return Err(Error::field(
                 &label,
@@ -112,30 +113,54 @@ impl TorchFile {
     }
 }
 
-/// Refuses tensors that would have to be copied and take much more than the file that they are in.
+/// Refuses tensors that would have to be copied, and so take much more than the file that they are in; of those that need no
+/// copy there may be several of the same bytes, as of layers that share their weights, but not without end.
 pub(crate) fn check_copies<'a>(
     tensors: impl IntoIterator<Item = &'a StridedTensor>,
     file_bytes: usize,
 ) -> Result<(), String> {
-    let mut copied = tensors.into_iter().filter(|t| !t.is_contiguous());
-    let copied = copied.try_fold(0usize, |sum, t| sum.checked_add(t.dense_bytes()));
-    match copied.is_some_and(|copied| copied <= file_bytes.saturating_add(SPARE_COPY_BYTES)) {
-        true => Ok(()),
-        false => Err(format!(
-            "laid out densely they are much larger than the file's {file_bytes} bytes"
-        )),
+    let (mut copied, mut all) = (0usize, 0usize);
+    for tensor in tensors {
+        let bytes = tensor.dense_bytes();
+        all = all.saturating_add(bytes);
+        if !tensor.is_contiguous() {
+            copied = copied.saturating_add(bytes);
+        }
     }
+    let most = file_bytes.saturating_mul(MOST_SHARED);
+    if copied > file_bytes.saturating_add(SPARE_COPY_BYTES)
+        || all > most.saturating_add(SPARE_COPY_BYTES)
+    {
+        return Err(format!(
+            "laid out densely they are much larger than the file's {file_bytes} bytes"
+        ));
+    }
+    Ok(())
 }
+
+/// The module and the name of a storage's class.
+type Class<'a> = (&'a str, &'a str);
 
 /// The tensors of a pickle whose storages lie in a folder of an archive.
 pub(crate) struct TensorReader<'a> {
-    pub(crate) zip: &'a ZipArchive,
-    /// The folder, with its slash.
-    pub(crate) folder: &'a str,
-    pub(crate) pickle: &'a Pickle,
+    zip: &'a ZipArchive,
+    folder: &'a str,
+    pickle: &'a Pickle,
+    /// How many sizes and strides all tensors together may still have: each was a byte of the pickle at the least.
+    sizes_left: Cell<usize>,
 }
 
 impl<'a> TensorReader<'a> {
+    /// A reader of storages in `folder`, which ends in a slash.
+    pub(crate) fn new(zip: &'a ZipArchive, folder: &'a str, pickle: &'a Pickle) -> Self {
+        TensorReader {
+            zip,
+            folder,
+            pickle,
+            sizes_left: Cell::new(pickle.bytes()),
+        }
+    }
+
     /// The tensors of a dictionary.
     fn tensors(
         &self,
@@ -150,9 +175,9 @@ impl<'a> TensorReader<'a> {
             };
             let tensor = self
                 .tensor(value)
-                .map_err(|problem| Error::tensor(label, name, problem))?;
+                .map_err(|problem| Error::tensor(label, &**name, problem))?;
             if let Some(tensor) = tensor {
-                tensors.insert(name.clone(), tensor);
+                tensors.insert(name.to_string(), tensor);
             }
         }
         Ok(tensors)
@@ -162,7 +187,7 @@ impl<'a> TensorReader<'a> {
     fn state_dict(&self, items: &[(Id, Id)]) -> Option<&'a [(Id, Id)]> {
         STATE_DICTS.iter().find_map(|name| {
             let is_it =
-                |key: &Id| matches!(self.pickle.get(*key), Object::Str(other) if other == name);
+                |key: &Id| matches!(self.pickle.get(*key), Object::Str(other) if **other == **name);
             let (_, value) = items.iter().find(|(key, _)| is_it(key))?;
             match self.pickle.get(*value) {
                 Object::Dict(items) => Some(items.as_slice()),
@@ -173,20 +198,18 @@ impl<'a> TensorReader<'a> {
 
     /// The tensor that an object is, or `None` where it is none.
     pub(crate) fn tensor(&self, id: Id) -> Result<Option<StridedTensor>, String> {
-        let mut object = self.pickle.get(id);
+        let mut id = id;
         // A parameter wraps a tensor. Pickles can nest such calls without end, real ones do so once.
         for _ in 0..2 {
-            match object {
-                Object::Call(name, args) if name.contains("_rebuild_parameter") => {
-                    object = self
-                        .pickle
-                        .get(*args.first().ok_or("a parameter of nothing")?);
+            match self.pickle.call(id) {
+                Some((name, args)) if name.contains("_rebuild_parameter") => {
+                    id = *args.first().ok_or("a parameter of nothing")?;
                 }
-                Object::Call(name, args) => {
+                Some((name, args)) => {
                     let names_type = name.ends_with("_rebuild_tensor_v3");
                     return self.rebuild(args, names_type).map(Some);
                 }
-                _ => return Ok(None),
+                None => return Ok(None),
             }
         }
         Err("a parameter of a parameter".into())
@@ -203,10 +226,11 @@ impl<'a> TensorReader<'a> {
             let [_, _, dtype, ..] = rest else {
                 return Err("it has no type".into());
             };
-            let Object::Global(name) = self.pickle.get(*dtype) else {
+            let Some((module, name)) = self.pickle.global(*dtype) else {
                 return Err("its type is not named".into());
             };
-            name.strip_prefix("torch ")
+            Some(name)
+                .filter(|_| module == "torch")
                 .and_then(ScalarType::of_name)
                 .ok_or_else(|| format!("elements of the unknown type {name:?}"))?
         } else {
@@ -220,8 +244,11 @@ impl<'a> TensorReader<'a> {
     }
 
     /// The class and the bytes of `("storage", storage class, key, location, elements)`.
-    fn storage(&self, id: Id) -> Result<(&'a str, Bytes), String> {
+    fn storage(&self, id: Id) -> Result<(Class<'a>, Bytes), String> {
         let (class, key) = self.stored(id)?;
+        if key.len() > MAX_KEY {
+            return Err(format!("a key of {} bytes", key.len()));
+        }
         let name = format!("{}{key}", self.folder);
         let bytes = self.zip.get(&name).ok_or_else(|| {
             if self.zip.contains(&name) {
@@ -235,7 +262,7 @@ impl<'a> TensorReader<'a> {
     }
 
     /// The class and the key of a storage.
-    fn stored(&self, id: Id) -> Result<(&'a str, &'a str), String> {
+    fn stored(&self, id: Id) -> Result<(Class<'a>, &'a str), String> {
         let Object::Storage(id) = self.pickle.get(id) else {
             return Err("it has no storage".into());
         };
@@ -245,8 +272,7 @@ impl<'a> TensorReader<'a> {
         let [_, class, key, ..] = parts.as_slice() else {
             return Err("its storage is not described".into());
         };
-        let (Object::Global(class), Object::Str(key)) =
-            (self.pickle.get(*class), self.pickle.get(*key))
+        let (Some(class), Object::Str(key)) = (self.pickle.global(*class), self.pickle.get(*key))
         else {
             return Err("its storage is not described".into());
         };
@@ -255,10 +281,8 @@ impl<'a> TensorReader<'a> {
 
     /// Type and sizes of the tensor that an object is, whether or not its elements are there; `None` where it is none.
     pub(crate) fn described(&self, id: Id) -> Option<(ScalarType, Vec<i64>)> {
-        let Object::Call(name, args) = self.pickle.get(id) else {
-            return None;
-        };
-        let [storage, _, sizes, ..] = args.as_slice() else {
+        let (name, args) = self.pickle.call(id)?;
+        let [storage, _, sizes, ..] = args else {
             return None;
         };
         if name.contains("_rebuild_parameter") {
@@ -272,6 +296,10 @@ impl<'a> TensorReader<'a> {
         let Object::Tuple(items) = self.pickle.get(id) else {
             return Err("its shape is no tuple".into());
         };
+        // Many tensors may share one tuple, which costs each of them its length.
+        let left = self.sizes_left.get().checked_sub(items.len());
+        self.sizes_left
+            .set(left.ok_or("more sizes than the file has bytes")?);
         items
             .iter()
             .map(|&item| match self.pickle.get(item) {
@@ -283,9 +311,9 @@ impl<'a> TensorReader<'a> {
 }
 
 /// The type of a storage's elements.
-fn of_class(class: &str) -> Result<ScalarType, String> {
-    class
-        .strip_prefix("torch ")
+fn of_class((module, name): Class<'_>) -> Result<ScalarType, String> {
+    Some(name)
+        .filter(|_| module == "torch")
         .and_then(ScalarType::of_storage)
-        .ok_or_else(|| format!("a storage of the unknown class {class:?}"))
+        .ok_or_else(|| format!("a storage of the unknown class {name:?}"))
 }

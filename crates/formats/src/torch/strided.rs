@@ -2,10 +2,7 @@
 
 use hearth_kernels::Bytes;
 
-use super::ScalarType;
-
-/// More dimensions than any tensor in use has; PyTorch itself stops at 64.
-const MAX_DIMENSIONS: usize = 64;
+use super::{MAX_DIMENSIONS, ScalarType};
 
 /// A view: sizes and strides over a storage, checked to lie inside it.
 #[derive(Debug, Clone)]

@@ -8,9 +8,9 @@ use hearth_kernels::Bytes;
 use super::parser::parse;
 use super::syntax::{Class, Function, Module};
 use super::values::{ScriptValue, ValueId, Values};
-use crate::torch::pickle::{Object, Pickle};
+use crate::torch::pickle::{Id, Object, Pickle};
 use crate::torch::save::TensorReader;
-use crate::torch::{SPARE_COPY_BYTES, ScalarType};
+use crate::torch::{MAX_DIMENSIONS, ScalarType, check_copies};
 use crate::zip::ZipArchive;
 use crate::{Error, Result, mmap};
 
@@ -18,8 +18,11 @@ use crate::{Error, Result, mmap};
 const MAX_SOURCE_BYTES: usize = 8 << 20;
 /// Most bytes of a pickle, where it is compressed, which PyTorch does not do.
 const MAX_PICKLE_BYTES: usize = 4 << 20;
-/// More dimensions than any tensor in use has; PyTorch itself stops at 64.
-const MAX_DIMENSIONS: usize = 64;
+/// Most tensors that one call is traced with, and how deeply they lie in lists, tuples and dictionaries.
+const MAX_TRACED: usize = 4096;
+/// Longer keys of dictionaries are not names of inputs.
+const MAX_KEY: usize = 256;
+const MAX_TRACED_DEPTH: usize = 4;
 
 /// A function or method in its file.
 #[derive(Debug, Clone, Copy)]
@@ -30,6 +33,17 @@ pub struct Code<'a> {
     pub function: &'a Function,
 }
 
+/// An argument that a module was traced with.
+#[derive(Debug, Clone, PartialEq)]
+pub enum TracedInput {
+    /// A tensor: its type and sizes.
+    Tensor(ScalarType, Vec<i64>),
+    /// A list, or a tuple.
+    List(Vec<TracedInput>),
+    /// A dictionary whose keys are strings, in order.
+    Dict(Vec<(String, TracedInput)>),
+}
+
 /// An open archive.
 #[derive(Debug)]
 pub struct ScriptArchive {
@@ -37,7 +51,7 @@ pub struct ScriptArchive {
     data: Values,
     constants: Vec<ValueId>,
     constant_values: Option<Values>,
-    traced: Option<Vec<(ScalarType, Vec<i64>)>>,
+    traced: Option<Vec<TracedInput>>,
     files: Vec<(String, Module)>,
     /// The file and the place in it, by the whole name.
     classes: HashMap<String, (usize, usize)>,
@@ -82,25 +96,15 @@ impl ScriptArchive {
             Some(ScriptValue::Tuple(items)) => items.clone(),
             _ => Vec::new(),
         };
-        let copied = data
+        let values = data
             .iter()
-            .chain(constant_values.iter().flat_map(Values::iter))
-            .filter_map(|value| match value {
-                ScriptValue::Tensor(tensor) if !tensor.is_contiguous() => {
-                    Some(tensor.dense_bytes())
-                }
-                _ => None,
-            })
-            .try_fold(0usize, usize::checked_add);
-        if copied.is_none_or(|copied| copied > file_bytes.saturating_add(SPARE_COPY_BYTES)) {
-            return Err(Error::field(
-                label,
-                "data.pkl",
-                format!(
-                    "laid out densely its tensors are much larger than the file's {file_bytes} bytes"
-                ),
-            ));
-        }
+            .chain(constant_values.iter().flat_map(Values::iter));
+        let tensors = values.filter_map(|value| match value {
+            ScriptValue::Tensor(tensor) => Some(tensor),
+            _ => None,
+        });
+        check_copies(tensors, file_bytes)
+            .map_err(|problem| Error::field(&label, "tensors", problem))?;
         let (mut classes, mut functions) = (HashMap::new(), HashMap::new());
         for (i, (path, module)) in files.iter().enumerate() {
             let prefix = path
@@ -143,8 +147,8 @@ impl ScriptArchive {
         Some(values.get(*self.constants.get(n)?))
     }
 
-    /// Type and shape of the tensors that a traced module's `forward` was traced with; `None` where they are not known.
-    pub fn traced_inputs(&self) -> Option<&[(ScalarType, Vec<i64>)]> {
+    /// What a traced module's `forward` was traced with; `None` where it is not known.
+    pub fn traced_inputs(&self) -> Option<&[TracedInput]> {
         self.traced.as_deref()
     }
 
@@ -174,6 +178,40 @@ impl ScriptArchive {
             file: path,
             function: &module.functions[place],
         })
+    }
+}
+
+/// An argument that a module was traced with; `None` where it is something else, or of no sound size.
+fn traced_input(
+    tensors: &TensorReader<'_>,
+    pickle: &Pickle,
+    id: Id,
+    depth: usize,
+    left: &mut usize,
+) -> Option<TracedInput> {
+    *left = left.checked_sub(1)?;
+    if depth > MAX_TRACED_DEPTH {
+        return None;
+    }
+    let mut inner = |id: Id| traced_input(tensors, pickle, id, depth + 1, left);
+    match pickle.get(id) {
+        Object::List(items) | Object::Tuple(items) => {
+            let items = items.iter().map(|&item| inner(item));
+            items.collect::<Option<_>>().map(TracedInput::List)
+        }
+        Object::Dict(items) => {
+            let items = items.iter().map(|&(key, value)| match pickle.get(key) {
+                Object::Str(key) if key.len() <= MAX_KEY => Some((key.to_string(), inner(value)?)),
+                _ => None,
+            });
+            items.collect::<Option<_>>().map(TracedInput::Dict)
+        }
+        _ => {
+            let (dtype, sizes) = tensors.described(id)?;
+            let is_sound = |d: &i64| (0..=i64::from(u32::MAX)).contains(d);
+            let is_sound = sizes.len() <= MAX_DIMENSIONS && sizes.iter().all(is_sound);
+            is_sound.then_some(TracedInput::Tensor(dtype, sizes))
+        }
     }
 }
 
@@ -295,40 +333,28 @@ impl Reader<'_> {
     fn values(&self, name: &str) -> Result<Values> {
         let pickle = self.pickle(name)?;
         let folder = format!("{}{name}/", self.root);
-        let tensors = TensorReader {
-            zip: self.zip,
-            folder: &folder,
-            pickle: &pickle,
-        };
+        let tensors = TensorReader::new(self.zip, &folder, &pickle);
         Values::new(&pickle, &tensors)
             .map_err(|problem| Error::field(self.label, format!("{name}.pkl"), problem))
     }
 
     /// What `forward` was traced with. Where this can't be told, it is as if it were not there: it is a help only.
-    fn traced(&self) -> Option<Vec<(ScalarType, Vec<i64>)>> {
+    fn traced(&self) -> Option<Vec<TracedInput>> {
         let pickle = self.pickle("traced_inputs").ok()?;
-        let tensors = TensorReader {
-            zip: self.zip,
-            folder: "",
-            pickle: &pickle,
-        };
+        let tensors = TensorReader::new(self.zip, "", &pickle);
         let Object::Dict(methods) = pickle.get(pickle.root()) else {
             return None;
         };
         let forward = methods.iter().find_map(|&(name, inputs)| {
-            matches!(pickle.get(name), Object::Str(name) if name == "forward").then_some(inputs)
+            matches!(pickle.get(name), Object::Str(name) if &**name == "forward").then_some(inputs)
         })?;
         let Object::List(inputs) = pickle.get(forward) else {
             return None;
         };
-        inputs
+        let mut left = MAX_TRACED;
+        let all = inputs
             .iter()
-            .map(|&input| tensors.described(input))
-            .collect::<Option<Vec<_>>>()
-            .filter(|all| {
-                let sound = |d: &i64| (0..=i64::from(u32::MAX)).contains(d);
-                all.iter()
-                    .all(|(_, sizes)| sizes.len() <= MAX_DIMENSIONS && sizes.iter().all(sound))
-            })
+            .map(|&input| traced_input(&tensors, &pickle, input, 0, &mut left));
+        all.collect()
     }
 }

@@ -2,10 +2,7 @@
 
 use std::str::FromStr;
 
-use crate::torch::ScalarType;
-
-/// More dimensions than any tensor in use has; PyTorch itself stops at 64.
-const MAX_DIMENSIONS: usize = 64;
+use crate::torch::{MAX_DIMENSIONS, ScalarType};
 
 /// An input as the user says it is.
 #[derive(Debug, Clone, PartialEq)]

@@ -21,6 +21,6 @@ mod parser;
 pub mod syntax;
 mod values;
 
-pub use archive::{Code, ScriptArchive};
+pub use archive::{Code, ScriptArchive, TracedInput};
 pub use declared::{DeclaredDim, DeclaredInput};
-pub use values::{ScriptValue, ValueId, Values};
+pub use values::{Attributes, ScriptValue, ValueId, Values};

@@ -1,12 +1,9 @@
-//! Tokens as a tree.
+//! Tokens as a tree: classes, functions and statements. Expressions are read in [`expressions`].
+
+mod expressions;
 
 use super::lexer::{Token, tokens};
-use super::syntax::{Call, Class, Expr, Function, Module, Parameter, Statement, StatementKind};
-
-/// Deeper expressions than TorchScript writes, which keeps them in names of their own.
-const MAX_DEPTH: usize = 64;
-/// Operators and calls in a row, which nest as deeply.
-const MAX_CHAIN: usize = 32;
+use super::syntax::{Class, Expr, Function, Module, Parameter, Statement, StatementKind};
 
 /// Reads a source file.
 ///
@@ -29,7 +26,6 @@ struct Parser {
 }
 
 type Step<T> = Result<T, String>;
-
 impl Parser {
     fn peek(&self) -> &Token {
         &self.tokens[self.at].0
@@ -146,7 +142,7 @@ impl Parser {
         if self.eat("(") {
             if !self.is(")") {
                 base = self
-                    .expr(0)?
+                    .whole()?
                     .path()
                     .ok_or("what it derives from is no name")?;
             }
@@ -181,24 +177,24 @@ impl Parser {
 
     /// `name : type`, `__annotations__["name"] = type`, or an assignment that says nothing of a field.
     fn field(&mut self, fields: &mut Vec<(String, Expr)>) -> Step<()> {
-        let target = self.expr(0)?;
+        let target = self.whole()?;
         if self.eat(":") {
-            let kind = self.expr(0)?;
+            let kind = self.whole()?;
             if let Expr::Name(name) = target {
                 fields.push((name, kind));
             }
             // A constant of a class has a value beside its type.
             if self.eat("=") {
-                self.expr(0)?;
+                self.whole()?;
             }
         } else {
             self.need("=")?;
-            let value = self.expr(0)?;
+            let value = self.whole()?;
             if let Expr::Index(of, name) = target
                 && *of == Expr::Name("__annotations__".into())
                 && let Expr::Str(name) = *name
             {
-                fields.push((name, value));
+                fields.push((name.to_string(), value));
             }
         }
         self.newline()
@@ -212,8 +208,8 @@ impl Parser {
         let mut parameters = Vec::new();
         while !self.eat(")") {
             let name = self.name()?;
-            let kind = self.eat(":").then(|| self.expr(0)).transpose()?;
-            let default = self.eat("=").then(|| self.expr(0)).transpose()?;
+            let kind = self.eat(":").then(|| self.whole()).transpose()?;
+            let default = self.eat("=").then(|| self.whole()).transpose()?;
             parameters.push(Parameter {
                 name,
                 kind,
@@ -224,7 +220,7 @@ impl Parser {
             }
         }
         if self.eat("->") {
-            self.expr(0)?;
+            self.whole()?;
         }
         Ok(Function {
             name,
@@ -259,7 +255,7 @@ impl Parser {
         let kind = match word.as_str() {
             "if" => {
                 self.next();
-                let condition = self.expr(0)?;
+                let condition = self.whole()?;
                 let then = self.block()?;
                 let otherwise = if self.eat_word("else") {
                     self.block()?
@@ -276,7 +272,7 @@ impl Parser {
                 self.next();
                 let target = Expr::Name(self.name()?);
                 self.need_word("in")?;
-                let values = self.expr(0)?;
+                let values = self.whole()?;
                 StatementKind::For {
                     target,
                     values,
@@ -286,13 +282,13 @@ impl Parser {
             "while" => {
                 self.next();
                 StatementKind::While {
-                    condition: self.expr(0)?,
+                    condition: self.whole()?,
                     body: self.block()?,
                 }
             }
             "with" => {
                 self.next();
-                let context = self.expr(0)?;
+                let context = self.whole()?;
                 if self.eat_word("as") {
                     self.name()?;
                 }
@@ -332,18 +328,18 @@ impl Parser {
             }
             _ => {}
         }
-        let mut targets = vec![self.expr(0)?];
+        let mut targets = vec![self.whole()?];
         let mut unpacks = false;
         while self.eat(",") {
             unpacks = true;
             if self.is("=") {
                 break;
             }
-            targets.push(self.expr(0)?);
+            targets.push(self.whole()?);
         }
         // A type that a name is given says nothing that its value does not.
         if !unpacks && self.eat(":") {
-            self.expr(0)?;
+            self.whole()?;
         }
         if self.eat("=") {
             let value = self.listed()?;
@@ -355,13 +351,13 @@ impl Parser {
         }
         match targets.pop() {
             Some(expr) if !unpacks => Ok(StatementKind::Expr(expr)),
-            _ => self.need("=").map(|()| StatementKind::Pass),
+            _ => Err(format!("\"=\" expected, not {}", self.found())),
         }
     }
 
     /// An expression, or several with commas between, which are a tuple.
     fn listed(&mut self) -> Step<Expr> {
-        let first = self.expr(0)?;
+        let first = self.whole()?;
         if !self.is(",") {
             return Ok(first);
         }
@@ -370,242 +366,13 @@ impl Parser {
             if *self.peek() == Token::Newline {
                 break;
             }
-            items.push(self.expr(0)?);
+            items.push(self.whole()?);
         }
         Ok(Expr::Tuple(items))
     }
 
-    /// `then if condition else otherwise`, or less.
-    fn expr(&mut self, depth: usize) -> Step<Expr> {
-        let depth = self.deeper(depth)?;
-        let then = self.binary(depth, 0)?;
-        if !self.eat_word("if") {
-            return Ok(then);
-        }
-        let condition = self.binary(depth, 0)?;
-        self.need_word("else")?;
-        let otherwise = self.expr(depth)?;
-        Ok(Expr::Choice {
-            condition: condition.into(),
-            then: then.into(),
-            otherwise: otherwise.into(),
-        })
-    }
-
-    fn deeper(&self, depth: usize) -> Step<usize> {
-        if depth >= MAX_DEPTH {
-            return Err(format!("an expression nested more than {MAX_DEPTH} deep"));
-        }
-        Ok(depth + 1)
-    }
-
-    /// Operators from a level of [`LEVELS`] on, which bind closer from level to level.
-    fn binary(&mut self, depth: usize, level: usize) -> Step<Expr> {
-        let Some(signs) = LEVELS.get(level) else {
-            return self.unary(depth);
-        };
-        if signs.is_empty() {
-            if self.eat_word("not") {
-                let depth = self.deeper(depth)?;
-                let of = self.binary(depth, level)?;
-                return Ok(Expr::Not(of.into()));
-            }
-            return self.binary(depth, level + 1);
-        }
-        let mut out = self.binary(depth, level + 1)?;
-        for _ in 0..MAX_CHAIN {
-            let Some(sign) = self.operator(signs) else {
-                return Ok(out);
-            };
-            let right = self.binary(depth, level + 1)?;
-            out = Expr::Binary(sign, out.into(), right.into());
-        }
-        Err(format!("more than {MAX_CHAIN} operators in a row"))
-    }
-
-    fn operator(&mut self, signs: &[&'static str]) -> Option<&'static str> {
-        let sign = signs
-            .iter()
-            .copied()
-            .find(|sign| self.is(sign) || self.is_word(sign))?;
-        self.next();
-        if sign == "is" && self.eat_word("not") {
-            return Some("is not");
-        }
-        Some(sign)
-    }
-
-    fn unary(&mut self, depth: usize) -> Step<Expr> {
-        if self.eat("-") {
-            let depth = self.deeper(depth)?;
-            return Ok(match self.unary(depth)? {
-                Expr::Int(n) => Expr::Int(n.wrapping_neg()),
-                Expr::Float(x) => Expr::Float(-x),
-                of => Expr::Negative(of.into()),
-            });
-        }
-        let base = self.postfix(depth)?;
-        if self.eat("**") {
-            let depth = self.deeper(depth)?;
-            let exponent = self.unary(depth)?;
-            return Ok(Expr::Binary("**", base.into(), exponent.into()));
-        }
-        Ok(base)
-    }
-
-    fn postfix(&mut self, depth: usize) -> Step<Expr> {
-        let mut out = self.primary(depth)?;
-        for _ in 0..MAX_CHAIN {
-            if self.eat(".") {
-                out = Expr::Attribute(out.into(), self.name()?);
-            } else if self.eat("(") {
-                out = self.call(out, depth)?;
-            } else if self.eat("[") {
-                out = self.index(out, depth)?;
-            } else {
-                return Ok(out);
-            }
-        }
-        Err(format!("more than {MAX_CHAIN} calls in a row"))
-    }
-
-    fn call(&mut self, function: Expr, depth: usize) -> Step<Expr> {
-        let mut call = Call {
-            function,
-            arguments: Vec::new(),
-            named: Vec::new(),
-        };
-        while !self.eat(")") {
-            let named = matches!(
-                (self.peek(), self.tokens.get(self.at + 1)),
-                (Token::Name(_), Some((Token::Sign("="), _)))
-            );
-            if named {
-                let name = self.name()?;
-                self.need("=")?;
-                call.named.push((name, self.expr(depth)?));
-            } else {
-                call.arguments.push(self.expr(depth)?);
-            }
-            if !self.is(")") {
-                self.need(",")?;
-            }
-        }
-        Ok(Expr::Call(call.into()))
-    }
-
-    fn index(&mut self, of: Expr, depth: usize) -> Step<Expr> {
-        let start = if self.is(":") {
-            None
-        } else {
-            Some(self.expr(depth)?)
-        };
-        if self.eat(":") {
-            let end = if self.is("]") {
-                None
-            } else {
-                Some(self.expr(depth)?)
-            };
-            self.need("]")?;
-            return Ok(Expr::Slice(
-                of.into(),
-                start.map(Box::new),
-                end.map(Box::new),
-            ));
-        }
-        let first = start.ok_or("an index is missing")?;
-        let mut items = vec![first];
-        let mut is_tuple = false;
-        while self.eat(",") {
-            is_tuple = true;
-            if self.is("]") {
-                break;
-            }
-            items.push(self.expr(depth)?);
-        }
-        self.need("]")?;
-        let index = match items.pop() {
-            Some(only) if !is_tuple => only,
-            last => {
-                items.extend(last);
-                Expr::Tuple(items)
-            }
-        };
-        Ok(Expr::Index(of.into(), index.into()))
-    }
-
-    fn items(&mut self, depth: usize, end: &str) -> Step<(Vec<Expr>, bool)> {
-        let (mut items, mut comma) = (Vec::new(), false);
-        while !self.eat(end) {
-            items.push(self.expr(depth)?);
-            comma = false;
-            if !self.is(end) {
-                self.need(",")?;
-                comma = true;
-            }
-        }
-        Ok((items, comma))
-    }
-
-    fn primary(&mut self, depth: usize) -> Step<Expr> {
-        let start = self.at;
-        Ok(match self.next() {
-            Token::Int(n) => Expr::Int(n),
-            Token::Float(x) => Expr::Float(x),
-            Token::Str(mut text) => {
-                // Strings beside each other are one.
-                while let Token::Str(more) = self.peek() {
-                    text.push_str(more);
-                    self.next();
-                }
-                Expr::Str(text)
-            }
-            Token::Name(name) => match name.as_str() {
-                "None" => Expr::None,
-                "True" => Expr::Bool(true),
-                "False" => Expr::Bool(false),
-                _ => Expr::Name(name),
-            },
-            Token::Sign("(") => {
-                let (mut items, comma) = self.items(depth, ")")?;
-                match items.pop() {
-                    Some(only) if items.is_empty() && !comma => only,
-                    last => {
-                        items.extend(last);
-                        Expr::Tuple(items)
-                    }
-                }
-            }
-            Token::Sign("[") => Expr::List(self.items(depth, "]")?.0),
-            Token::Sign("{") => {
-                let mut items = Vec::new();
-                while !self.eat("}") {
-                    let key = self.expr(depth)?;
-                    self.need(":")?;
-                    items.push((key, self.expr(depth)?));
-                    if !self.is("}") {
-                        self.need(",")?;
-                    }
-                }
-                Expr::Dict(items)
-            }
-            _ => {
-                self.at = start;
-                return Err(format!("an expression expected, not {}", self.found()));
-            }
-        })
+    /// An expression that is in no other.
+    fn whole(&mut self) -> Step<Expr> {
+        Ok(self.expr(0)?.0)
     }
 }
-
-/// Operators that bind alike, those that bind least first; the empty level is that of `not`.
-const LEVELS: [&[&str]; 9] = [
-    &["or"],
-    &["and"],
-    &[],
-    &["==", "!=", "<=", ">=", "<", ">", "is"],
-    &["|"],
-    &["^"],
-    &["&"],
-    &["+", "-"],
-    &["*", "//", "/", "%"],
-];

@@ -1,5 +1,7 @@
 //! The tree of a source file: the part of Python that TorchScript writes.
 
+use std::sync::Arc;
+
 /// A file's classes and functions.
 #[derive(Debug, Default)]
 pub struct Module {
@@ -119,7 +121,7 @@ pub enum Expr {
     /// A floating-point number.
     Float(f64),
     /// A string.
-    Str(String),
+    Str(Arc<str>),
     /// A name.
     Name(String),
     /// `of.name`.

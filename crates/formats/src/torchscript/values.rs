@@ -1,5 +1,8 @@
 //! What the pickles of an archive hold: values that refer to each other by place.
 
+use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
+
 use crate::torch::StridedTensor;
 use crate::torch::pickle::{Object, Pickle};
 use crate::torch::save::TensorReader;
@@ -20,7 +23,7 @@ pub enum ScriptValue {
     /// A floating-point number.
     Float(f64),
     /// A string.
-    Str(String),
+    Str(Arc<str>),
     /// A list.
     List(Vec<ValueId>),
     /// A tuple.
@@ -30,15 +33,18 @@ pub enum ScriptValue {
     /// An object: the whole name of its class, such as `__torch__.Net`, and its attributes.
     Object {
         /// The class.
-        class: String,
-        /// The attributes, in order.
-        attributes: Vec<(String, ValueId)>,
+        class: Arc<str>,
+        /// The attributes by name. Objects whose state is one in the file share them.
+        attributes: Arc<Attributes>,
     },
     /// A tensor.
     Tensor(StridedTensor),
     /// Something else.
     Other,
 }
+
+/// The attributes of an object.
+pub type Attributes = BTreeMap<Arc<str>, ValueId>;
 
 /// The values of a pickle.
 #[derive(Debug)]
@@ -50,7 +56,9 @@ pub struct Values {
 impl Values {
     /// Turns what a pickle holds into values; the error is a sentence.
     pub(super) fn new(pickle: &Pickle, tensors: &TensorReader<'_>) -> Result<Values, String> {
-        let value = |id: ValueId| -> Result<ScriptValue, String> {
+        let mut classes: HashMap<ValueId, Arc<str>> = HashMap::new();
+        let mut states: HashMap<Option<ValueId>, Arc<Attributes>> = HashMap::new();
+        let mut value = |id: ValueId| -> Result<ScriptValue, String> {
             Ok(match pickle.get(id) {
                 Object::None => ScriptValue::None,
                 Object::Bool(b) => ScriptValue::Bool(*b),
@@ -60,10 +68,17 @@ impl Values {
                 Object::List(items) => ScriptValue::List(items.clone()),
                 Object::Tuple(items) => ScriptValue::Tuple(items.clone()),
                 Object::Dict(items) => ScriptValue::Dict(items.clone()),
-                Object::Instance(class, state) => ScriptValue::Object {
-                    class: class.replace(' ', "."),
-                    attributes: attributes(pickle, *state),
-                },
+                Object::Instance(class, state) => {
+                    let name = || match pickle.global(*class) {
+                        Some((module, name)) => format!("{module}.{name}").into(),
+                        None => "".into(),
+                    };
+                    let read = || Arc::new(attributes(pickle, *state));
+                    ScriptValue::Object {
+                        class: Arc::clone(classes.entry(*class).or_insert_with(name)),
+                        attributes: Arc::clone(states.entry(*state).or_insert_with(read)),
+                    }
+                }
                 Object::Call(..) => match tensors.tensor(id)? {
                     Some(tensor) => ScriptValue::Tensor(tensor),
                     None => ScriptValue::Other,
@@ -72,7 +87,9 @@ impl Values {
             })
         };
         Ok(Values {
-            values: (0..pickle.len()).map(value).collect::<Result<_, _>>()?,
+            values: (0..pickle.len())
+                .map(&mut value)
+                .collect::<Result<_, _>>()?,
             root: pickle.root(),
         })
     }
@@ -94,14 +111,14 @@ impl Values {
 }
 
 /// The attributes of an object, which its state is a dictionary of.
-fn attributes(pickle: &Pickle, state: Option<ValueId>) -> Vec<(String, ValueId)> {
+fn attributes(pickle: &Pickle, state: Option<ValueId>) -> Attributes {
     let Some(Object::Dict(items)) = state.map(|state| pickle.get(state)) else {
-        return Vec::new();
+        return Attributes::new();
     };
     items
         .iter()
         .filter_map(|&(key, value)| match pickle.get(key) {
-            Object::Str(name) => Some((name.clone(), value)),
+            Object::Str(name) => Some((Arc::clone(name), value)),
             _ => None,
         })
         .collect()

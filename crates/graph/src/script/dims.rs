@@ -24,16 +24,30 @@ fn parts(expr: &Expr) -> Vec<&Expr> {
 
 /// Refuses an expression that has grown beyond what sizes are; all that is computed passes here.
 pub(super) fn bounded(expr: Expr) -> Step<Expr> {
+    if count(&expr) > MAX_PARTS {
+        return Err("a size is too long an expression".into());
+    }
+    Ok(expr)
+}
+
+/// Of how many parts an expression is; one more than the most, where they are more or too deep in each other.
+pub(super) fn count(expr: &Expr) -> usize {
     let mut count = 0;
-    let mut queue = vec![(&expr, 0)];
+    let mut queue = vec![(expr, 0)];
     while let Some((part, depth)) = queue.pop() {
         count += 1;
         if count > MAX_PARTS || depth > MAX_DEPTH {
-            return Err("a size is too long an expression".into());
+            return MAX_PARTS + 1;
         }
         queue.extend(parts(part).into_iter().map(|part| (part, depth + 1)));
     }
-    Ok(expr)
+    count
+}
+
+/// How much work it is to add or multiply an expression, part by part with all others, and again.
+pub(super) fn weight(expr: &Expr) -> usize {
+    let count = count(expr);
+    1 + count * count / 8
 }
 
 /// Whether a symbol is part of an expression.
@@ -166,7 +180,7 @@ pub(super) fn broadcast(facts: &mut Facts, shapes: &[&[Expr]]) -> Step<Vec<Expr>
             *dim = match (&*dim, size) {
                 (_, Expr::Int(1)) => continue,
                 (Expr::Int(1), other) => other.clone(),
-                (a, b) => facts.equal(a, b)?,
+                (a, b) => facts.broadcast(a, b)?,
             };
         }
     }

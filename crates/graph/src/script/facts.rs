@@ -5,6 +5,7 @@
 //! sizes; where an operator tells something new, such as the channels that a convolution takes, it is written down here
 //! and the run begins again. Where a rank is not told, ranks are tried until one fits the whole module.
 
+use std::cell::Cell;
 use std::rc::Rc;
 
 use hearth_formats::torch::ScalarType;
@@ -45,6 +46,14 @@ pub(super) type Step<T = ()> = Result<T, Stop>;
 /// Ranks that are tried where nothing tells which is likely.
 pub(super) const RANKS: [usize; 5] = [2, 4, 3, 1, 5];
 
+/// All runs of a module together take at most so many steps, each of some nanoseconds; the networks that were tried
+/// take less than a hundredth of them.
+const MAX_STEPS: u64 = 1 << 26;
+/// What is said where they take more.
+pub(super) const TOO_LONG: &str = "its code takes too many steps to be run";
+/// More sizes that have to be a number than those of any network.
+const MAX_EQUATIONS: usize = 1024;
+
 /// What is known of one input.
 #[derive(Debug, Clone)]
 pub(super) struct InputFacts {
@@ -67,6 +76,10 @@ pub(super) struct Facts {
     symbols: Vec<(Rc<str>, Option<i64>)>,
     /// Sizes that the run took to be equal: an expression, and the number it has to be.
     equations: Vec<(Expr, i64)>,
+    /// The rank that is tried first of an input whose sizes are asked for.
+    pub(super) likely_rank: Option<usize>,
+    /// The steps of all runs so far, also of those that a copy of the facts was for.
+    steps: Rc<Cell<u64>>,
 }
 
 impl Facts {
@@ -80,7 +93,6 @@ impl Facts {
         declared: &[DeclaredInput],
     ) -> Result<Facts, String> {
         let mut facts = Facts::default();
-        let traced = traced.filter(|traced| traced.len() == names.len());
         for name in names {
             facts.inputs.push(InputFacts {
                 name: name.clone(),
@@ -180,21 +192,52 @@ impl Facts {
     /// Begins a run: what the one before took to be equal is forgotten.
     pub(super) fn begin(&mut self) {
         self.equations.clear();
+        self.likely_rank = None;
         for input in &mut self.inputs {
             input.is_converted = false;
         }
     }
 
+    /// Counts steps.
+    ///
+    /// # Errors
+    /// All runs together have taken too many.
+    pub(super) fn spend(&self, steps: usize) -> Step {
+        self.steps
+            .set(self.steps.get().saturating_add(steps as u64));
+        if self.is_spent() {
+            return Err(TOO_LONG.into());
+        }
+        Ok(())
+    }
+
+    /// Whether there were too many steps.
+    pub(super) fn is_spent(&self) -> bool {
+        self.steps.get() > MAX_STEPS
+    }
+
+    /// The size that an expression had when the module was traced, where that is known.
+    fn traced(&self, expr: &Expr) -> Option<i64> {
+        let steps = dims::count(expr) * (1 + self.symbols.len() / 8);
+        self.steps.set(self.steps.get() + steps as u64);
+        dims::evaluate(expr, &|name| {
+            let found = self.symbols.iter().find(|(known, _)| &**known == name);
+            found.and_then(|(_, size)| *size)
+        })
+    }
+
     /// A symbol is an expression from now on.
-    fn replace(&mut self, symbol: &str, by: &Expr) {
+    fn replace(&mut self, symbol: &str, by: &Expr) -> Step {
         for dim in self
             .inputs
             .iter_mut()
             .flat_map(|input| input.dims.iter_mut().flatten())
         {
-            *dim = dims::substitute(dim, symbol, by);
+            self.steps.set(self.steps.get() + dims::count(dim) as u64);
+            *dim = dims::bounded(dims::substitute(dim, symbol, by))?;
         }
         self.symbols.retain(|(name, _)| &**name != symbol);
+        self.spend(1)
     }
 
     fn age(&self, symbol: &str) -> usize {
@@ -209,10 +252,39 @@ impl Facts {
             .any(|dim| dim.int().is_none())
     }
 
-    /// Two sizes have to be one; it, where they can be.
+    /// What two sizes become together by broadcasting. One that was 1 when the module was traced, beside another that was
+    /// not, is 1 always; else they have to be one.
+    pub(super) fn broadcast(&mut self, a: &Expr, b: &Expr) -> Step<Expr> {
+        match (a, b) {
+            (Expr::Int(1), other) | (other, Expr::Int(1)) => return Ok(other.clone()),
+            _ => {}
+        }
+        let one = match (a, self.traced(a), b, self.traced(b)) {
+            (Expr::Symbol(name), Some(1), _, Some(other)) if other != 1 => Some(name),
+            (_, Some(other), Expr::Symbol(name), Some(1)) if other != 1 => Some(name),
+            _ => None,
+        };
+        if let Some(name) = one {
+            self.replace(&Rc::clone(name), &Expr::Int(1))?;
+            return Err(Stop::Learnt);
+        }
+        self.equal(a, b)
+    }
+
+    /// Two sizes have to be one; it, where they can be. Sizes that differed when the module was traced can't.
     pub(super) fn equal(&mut self, a: &Expr, b: &Expr) -> Step<Expr> {
         if a == b {
             return Ok(a.clone());
+        }
+        self.spend(dims::count(a) + dims::count(b))?;
+        if let (Some(x), Some(y)) = (self.traced(a), self.traced(b))
+            && x != y
+        {
+            return Err(match (a, b) {
+                (Expr::Int(_), Expr::Int(_)) => format!("the sizes {a} and {b} differ"),
+                _ => format!("the sizes {a} and {b} differ, as the module was traced: {x} and {y}"),
+            }
+            .into());
         }
         match (a, b) {
             (Expr::Int(x), Expr::Int(y)) => Err(format!("the sizes {x} and {y} differ").into()),
@@ -224,20 +296,28 @@ impl Facts {
                     (b, x)
                 };
                 let (old, new) = (old.clone(), Rc::clone(new));
-                self.replace(&new, &old);
+                self.replace(&new, &old)?;
                 Err(Stop::Learnt)
             }
             (Expr::Symbol(x), other) | (other, Expr::Symbol(x)) if !dims::has(other, x) => {
-                self.replace(&Rc::clone(x), &other.clone());
+                self.replace(&Rc::clone(x), &other.clone())?;
                 Err(Stop::Learnt)
             }
             (other, Expr::Int(n)) | (Expr::Int(n), other) => {
                 if let Some((symbol, value)) = dims::solve(other, *n) {
-                    self.replace(&symbol, &Expr::Int(value));
+                    self.replace(&symbol, &Expr::Int(value))?;
                     return Err(Stop::Learnt);
                 }
+                let said = |(expr, size): &(Expr, i64)| expr == other && size == n;
+                if self.equations.iter().any(said) {
+                    return Ok(Expr::Int(*n));
+                }
+                self.spend(dims::MAX_SIZE as usize * dims::count(other))?;
                 if !dims::can_be(other, *n) {
                     return Err(format!("the sizes {other} and {n} differ").into());
+                }
+                if self.equations.len() >= MAX_EQUATIONS {
+                    return Err("too many sizes that have to be a number".into());
                 }
                 self.equations.push((other.clone(), *n));
                 Ok(Expr::Int(*n))
@@ -283,8 +363,8 @@ impl Facts {
     }
 
     /// What a whole run leaves to be settled; whether that has changed anything.
-    pub(super) fn settle(&mut self) -> bool {
-        self.settle_masks() || self.settle_equations()
+    pub(super) fn settle(&mut self) -> Step<bool> {
+        Ok(self.settle_masks() || self.settle_equations()?)
     }
 
     /// Beside numbers of words, what is turned to another type before anything else is a mask, and of their type.
@@ -306,14 +386,16 @@ impl Facts {
 
     /// Sizes for the symbols that equations are about: those that the module was traced with, or one number for all of
     /// them, as of square images. Of several that fit, it is the one that the highest power of two divides.
-    fn settle_equations(&mut self) -> bool {
+    fn settle_equations(&mut self) -> Step<bool> {
         let mut names: Vec<Rc<str>> = Vec::new();
         for (expr, _) in &self.equations {
             dims::symbols(expr, &mut names);
         }
         if names.is_empty() {
-            return false;
+            return Ok(false);
         }
+        let counts = self.equations.iter().map(|(expr, _)| dims::count(expr));
+        self.spend(dims::MAX_SIZE as usize * counts.sum::<usize>())?;
         let fits = |size: &dyn Fn(&str) -> Option<i64>| {
             self.equations
                 .iter()
@@ -332,12 +414,12 @@ impl Facts {
                 .map(|size| vec![size; names.len()])
         };
         let Some(sizes) = sizes else {
-            return false;
+            return Ok(false);
         };
         for (name, size) in names.iter().zip(sizes) {
-            self.replace(name, &Expr::Int(size));
+            self.replace(name, &Expr::Int(size))?;
         }
-        true
+        Ok(true)
     }
 }
 
@@ -345,3 +427,61 @@ impl Facts {
 const IMAGE_RANK: usize = 4;
 /// The symbol of the first dimension of the first input.
 const BATCH: &str = "batch";
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn traced(sizes: &[&[i64]]) -> Facts {
+        let names: Vec<String> = (0..sizes.len()).map(|i| format!("x{i}")).collect();
+        let traced: Vec<_> = sizes
+            .iter()
+            .map(|s| (ScalarType::Float, s.to_vec()))
+            .collect();
+        Facts::new(&names, Some(&traced), &[]).unwrap()
+    }
+
+    fn dim(facts: &Facts, input: usize, axis: usize) -> Expr {
+        facts.inputs[input].dims.as_ref().unwrap()[axis].clone()
+    }
+
+    #[test]
+    fn sizes_that_differed_when_a_module_was_traced_are_not_one() {
+        let mut facts = traced(&[&[2, 5], &[2, 7], &[2, 5]]);
+        let (a, b, c) = (dim(&facts, 0, 1), dim(&facts, 1, 1), dim(&facts, 2, 1));
+        let Err(Stop::Wrong { problem, .. }) = facts.equal(&a, &b) else {
+            panic!("5 is not 7");
+        };
+        assert!(
+            problem.contains("as the module was traced: 5 and 7"),
+            "{problem}"
+        );
+        let twice = Expr::product([Expr::Int(2), a.clone()]);
+        assert!(matches!(facts.equal(&twice, &a), Err(Stop::Wrong { .. })));
+        assert!(matches!(facts.equal(&a, &c), Err(Stop::Learnt)));
+        assert_eq!(dim(&facts, 0, 1), dim(&facts, 2, 1));
+    }
+
+    #[test]
+    fn a_size_that_was_one_is_broadcast() {
+        let mut facts = traced(&[&[4, 5], &[4, 1]]);
+        let (wide, one) = (dim(&facts, 0, 1), dim(&facts, 1, 1));
+        assert!(matches!(facts.broadcast(&one, &wide), Err(Stop::Learnt)));
+        assert_eq!(dim(&facts, 1, 1), Expr::Int(1));
+        let mut facts = traced(&[&[4, 5], &[4, 1]]);
+        assert!(matches!(
+            facts.broadcast(&Expr::Int(5), &one),
+            Err(Stop::Learnt)
+        ));
+        assert_eq!(dim(&facts, 1, 1), Expr::Int(1));
+        assert_eq!(dim(&facts, 0, 1), wide);
+    }
+
+    #[test]
+    fn steps_are_counted_over_all_copies() {
+        let facts = traced(&[&[1]]);
+        let copy = facts.clone();
+        copy.spend(MAX_STEPS as usize).unwrap();
+        assert!(facts.spend(1).is_err() && facts.is_spent() && copy.is_spent());
+    }
+}

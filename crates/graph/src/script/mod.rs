@@ -7,25 +7,31 @@
 
 mod builtins;
 mod constants;
+mod contexts;
 mod dims;
+mod expressions;
 mod facts;
 mod infer;
+mod inputs;
+mod lists;
+mod numbers;
 mod operators;
 mod record;
 mod run;
 mod schema;
+mod texts;
 mod value;
 
 use std::collections::HashSet;
 
 use hearth_formats::pt2::{Argument, Graph, SymArgument};
-use hearth_formats::torchscript::syntax::{Expr as Syntax, Parameter};
 use hearth_formats::torchscript::{Code, DeclaredInput, ScriptArchive, ScriptValue};
 
 use crate::lower::{Program, ProgramInput, ProgramWeight, Scope, lower_program};
 use crate::onnx::Model;
 use crate::{Error, Result};
-use facts::{Facts, Stop};
+use facts::{Facts, Stop, TOO_LONG};
+use inputs::{Inputs, inputs};
 use record::Recorder;
 use run::Run;
 use value::Value;
@@ -54,9 +60,10 @@ pub fn lower(archive: &ScriptArchive, declared: &[DeclaredInput]) -> Result<Mode
     let code = archive
         .method(class, "forward")
         .ok_or_else(|| problem(format!("the module, of the class {class}, has no forward")))?;
-    let names = tensor_inputs(code, declared).map_err(problem)?;
-    let mut facts = Facts::new(&names, archive.traced_inputs(), declared).map_err(problem)?;
-    let traced = trace(archive, code, &mut facts).map_err(problem)?;
+    let inputs = inputs(code, archive.traced_inputs(), declared).map_err(problem)?;
+    let Inputs { names, traced, .. } = &inputs;
+    let mut facts = Facts::new(names, traced.as_deref(), declared).map_err(problem)?;
+    let traced = trace(archive, code, &inputs, &mut facts).map_err(problem)?;
     let outputs: Vec<Argument> = traced.outputs.iter().map(|(_, arg)| arg.clone()).collect();
     let graph = Graph {
         inputs: Vec::new(),
@@ -75,7 +82,10 @@ pub fn lower(archive: &ScriptArchive, declared: &[DeclaredInput]) -> Result<Mode
             bytes: weight.tensor.dense(),
         })
     });
-    let users = names.iter().map(|name| ProgramInput::User(name.clone()));
+    let users = inputs
+        .names
+        .iter()
+        .map(|name| ProgramInput::User(name.clone()));
     let lowered = lower_program(Program {
         file: archive.label(),
         graph: &graph,
@@ -101,45 +111,6 @@ pub fn lower(archive: &ScriptArchive, declared: &[DeclaredInput]) -> Result<Mode
     })
 }
 
-/// The parameters of `forward` that are tensors. Others have a default, and keep it.
-fn tensor_inputs(
-    code: Code<'_>,
-    declared: &[DeclaredInput],
-) -> std::result::Result<Vec<String>, String> {
-    let is_tensor = |kind: &Option<Syntax>| match kind {
-        None => true,
-        Some(Syntax::Name(name)) => name == "Tensor",
-        Some(Syntax::Index(of, inner)) => {
-            of.path().as_deref() == Some("Optional") && **inner == Syntax::Name("Tensor".into())
-        }
-        Some(_) => false,
-    };
-    let mut names = Vec::new();
-    for Parameter {
-        name,
-        kind,
-        default,
-    } in code.function.parameters.iter().skip(1)
-    {
-        let is_declared = declared.iter().any(|input| input.name == *name);
-        match (is_tensor(kind), default) {
-            (true, None) => names.push(name.clone()),
-            (true, Some(_)) if is_declared => names.push(name.clone()),
-            (_, Some(_)) => {}
-            (false, None) => {
-                return Err(format!(
-                    "{}, line {}: the input {name} of forward is no tensor",
-                    code.file, code.function.line
-                ));
-            }
-        }
-    }
-    if names.is_empty() {
-        return Err("its forward takes no tensor".into());
-    }
-    Ok(names)
-}
-
 struct Traced<'a> {
     graph: Recorder<'a>,
     outputs: Vec<(String, Argument)>,
@@ -149,6 +120,7 @@ struct Traced<'a> {
 fn trace<'a>(
     archive: &'a ScriptArchive,
     code: Code<'a>,
+    inputs: &Inputs,
     facts: &mut Facts,
 ) -> std::result::Result<Traced<'a>, String> {
     // Before each guess what was known, and the ranks that are yet to be tried.
@@ -157,15 +129,19 @@ fn trace<'a>(
     let mut work = 0;
     for _ in 0..MAX_RUNS {
         let mut run = Run::new(archive, facts);
-        let ran = once(&mut run, code);
+        let ran = once(&mut run, code, inputs);
         work += run.graph.nodes.len();
         let graph = run.graph;
+        let settled = ran.and_then(|outputs| Ok((facts.settle()?, outputs)));
         if work > MAX_WORK {
             break;
         }
-        let stop = match ran {
-            Ok(_) if facts.settle() => continue,
-            Ok(outputs) => return Ok(Traced { graph, outputs }),
+        if facts.is_spent() {
+            return Err(with_guess(TOO_LONG.into(), facts));
+        }
+        let stop = match settled {
+            Ok((true, _)) => continue,
+            Ok((false, outputs)) => return Ok(Traced { graph, outputs }),
             Err(stop) => stop,
         };
         match stop {
@@ -216,13 +192,16 @@ fn with_guess(problem: String, facts: &Facts) -> String {
     )
 }
 
-fn once<'a>(run: &mut Run<'a, '_>, code: Code<'a>) -> facts::Step<Vec<(String, Argument)>> {
-    let mut inputs = Vec::new();
-    for i in 0..run.facts.inputs.len() {
-        let value = run.graph.input(i, run.facts);
-        inputs.push((run.facts.inputs[i].name.clone(), Value::Tensor(value)));
-    }
-    let value = run.forward(code, inputs)?;
+fn once<'a>(
+    run: &mut Run<'a, '_>,
+    code: Code<'a>,
+    inputs: &Inputs,
+) -> facts::Step<Vec<(String, Argument)>> {
+    let mut tensor = |i| Value::Tensor(run.graph.input(i, run.facts));
+    let arguments = inputs.arguments.iter();
+    let arguments = arguments.map(|(name, form)| (name.clone(), form.value(&mut tensor)));
+    let arguments = arguments.collect();
+    let value = run.forward(code, arguments)?;
     let mut leaves = Vec::new();
     flatten(&value, String::new(), &mut leaves)?;
     let mut used: HashSet<String> = run.facts.inputs.iter().map(|i| i.name.clone()).collect();

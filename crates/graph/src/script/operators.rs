@@ -10,6 +10,9 @@ use super::schema::{Bound, Kind, bind, overloads};
 use super::value::{TensorValue, Value};
 use crate::lower::value::Meta;
 
+/// More dimensions than PyTorch has.
+const MAX_RANK: usize = 64;
+
 impl Run<'_, '_> {
     /// A function of `torch`, or an operator of `aten`.
     pub(super) fn aten(
@@ -18,6 +21,9 @@ impl Run<'_, '_> {
         args: Vec<Value>,
         named: Vec<(String, Value)>,
     ) -> Step<Value> {
+        // A list is gone through by each overload that is tried.
+        let weight: usize = args.iter().map(Value::weight).sum();
+        self.facts.spend(8 * (1 + weight))?;
         if let Some(value) = self.at_once(name, &args, &named)? {
             return Ok(value);
         }
@@ -89,6 +95,7 @@ impl Run<'_, '_> {
         let mut target = bound.schema.target.clone();
         if in_place {
             let changed = tensors.first().ok_or("it changes no tensor")?;
+            self.facts.spend(self.graph.weights.len() / 8)?;
             if self
                 .graph
                 .weights
@@ -113,8 +120,12 @@ impl Run<'_, '_> {
             target = format!("aten.{name}.{overload}");
         }
         for meta in &mut metas {
+            if meta.dims.len() > MAX_RANK {
+                return Err(format!("a result of more than {MAX_RANK} dimensions").into());
+            }
             for dim in &mut meta.dims {
                 *dim = dims::bounded(dim.clone())?;
+                self.facts.spend(dims::weight(dim))?;
                 if dim.int().is_some_and(|n| n < 0) {
                     return Err(named_so(format!("a result of the negative size {dim}")).into());
                 }

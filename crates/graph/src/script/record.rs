@@ -17,6 +17,9 @@ use crate::lower::value::Meta;
 /// More nodes than any network has.
 const MAX_NODES: usize = 1 << 17;
 
+/// More results, and members of lists among arguments, than any network has.
+const MAX_LISTED: usize = 1 << 18;
+
 /// A tensor of the archive that the graph uses.
 #[derive(Debug)]
 pub(super) struct Weight<'a> {
@@ -39,6 +42,8 @@ pub(super) struct Recorder<'a> {
     names: HashSet<String>,
     /// How often each name was asked for.
     counts: HashMap<String, usize>,
+    /// The members of all lists among the arguments, and all results.
+    listed: usize,
 }
 
 impl<'a> Recorder<'a> {
@@ -52,6 +57,7 @@ impl<'a> Recorder<'a> {
             by_name: HashMap::new(),
             names: facts.inputs.iter().map(|i| i.name.clone()).collect(),
             counts: HashMap::new(),
+            listed: 0,
         }
     }
 
@@ -165,6 +171,13 @@ impl<'a> Recorder<'a> {
                 name: parameter.name.to_owned(),
                 arg: self.argument(parameter.kind, value)?,
             });
+        }
+        let lists = bound.values.iter().flatten().map(Value::weight);
+        self.listed += results.len() + lists.sum::<usize>();
+        if self.listed > MAX_LISTED {
+            return Err(
+                format!("more than {MAX_LISTED} arguments and results of operators").into(),
+            );
         }
         let base = target.split('.').nth(1).unwrap_or("value").to_owned();
         let mut values = Vec::new();

@@ -1,12 +1,14 @@
 //! What names stand for while a module runs.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::ops::Deref;
 use std::rc::Rc;
+use std::sync::Arc;
 
 use hearth_formats::torch::ScalarType;
 use hearth_formats::torchscript::ValueId;
 
+use super::dims;
 use crate::lower::expr::Expr;
 use crate::lower::value::{Meta, Scalar};
 
@@ -45,6 +47,15 @@ impl<T> Deref for Nested<T> {
     }
 }
 
+/// What a `with` enters: an object of a class of PyTorch's, such as `torch.no_grad`.
+#[derive(Debug)]
+pub(super) struct Manager {
+    /// The class, without the modules that it is in.
+    pub(super) class: String,
+    /// Whether it does something, where it can be told not to.
+    pub(super) is_enabled: Cell<bool>,
+}
+
 /// The members of a dictionary, in order.
 pub(super) type Pairs = RefCell<Vec<(Value, Value)>>;
 
@@ -57,7 +68,9 @@ pub(super) enum Value {
     Unknown,
     Int(Expr),
     Float(f64),
-    Str(Rc<str>),
+    Str(Arc<str>),
+    /// A string that is not known, such as the text of a number that depends on sizes.
+    Text,
     Tensor(TensorValue),
     Number(Number),
     List(Rc<Nested<RefCell<Vec<Value>>>>),
@@ -69,6 +82,8 @@ pub(super) enum Value {
     /// A function or class, by its whole name.
     Function(Rc<str>),
     Device,
+    /// What a `with` enters.
+    Manager(Rc<Manager>),
     /// The numbers that a loop goes through, the last one not.
     Range(i64, i64),
     /// What was declared and not given a value.
@@ -124,6 +139,7 @@ impl Value {
             Value::Int(_) => "an integer",
             Value::Float(_) => "a floating-point number",
             Value::Str(_) => "a string",
+            Value::Text => "a string that is not known",
             Value::Tensor(_) | Value::Number(_) => "a tensor",
             Value::List(_) => "a list",
             Value::Tuple(..) => "a tuple",
@@ -131,6 +147,7 @@ impl Value {
             Value::Object(_) => "an object",
             Value::Function(_) => "a function",
             Value::Device => "a device",
+            Value::Manager(_) => "a context",
             Value::Range(..) => "a range",
             Value::Nothing => "a value that was never given",
         }
@@ -161,6 +178,18 @@ impl Value {
             Value::List(items) => Some(items.borrow().clone()),
             Value::Tuple(items, _) => Some(items.to_vec()),
             _ => None,
+        }
+    }
+
+    /// How many steps it counts as to go through it.
+    pub(super) fn weight(&self) -> usize {
+        match self {
+            Value::List(items) => items.borrow().len(),
+            Value::Tuple(items, _) => items.len(),
+            Value::Dict(items) => items.borrow().len(),
+            Value::Str(text) => text.len() / 64,
+            Value::Int(n @ (Expr::Sum(_) | Expr::Product(_))) => dims::weight(n),
+            _ => 0,
         }
     }
 

@@ -175,6 +175,8 @@ impl Infer<'_> {
             Some(value @ Value::Int(_)) => Ok(vec![of(value)?]),
             Some(list) => {
                 let items = list.items().ok_or_else(|| format!("{name} is no list"))?;
+                // Sizes are multiplied, and each is looked for among others.
+                self.facts.spend(items.len() * items.len() / 16)?;
                 items.iter().map(of).collect()
             }
         }
