@@ -2,7 +2,8 @@
 
   cargo build --release -p hearth -p hearth-graph --example golden
   python oracle/graph_matrix.py [NAME...]           adds lines to a file of results; all that are not there yet without a name
-  python oracle/graph_matrix.py --table             writes the table in docs/models.md from it
+  python oracle/graph_matrix.py --script [NAME...]  the same of TorchScript, traced and some scripted, in a file of its own beside it
+  python oracle/graph_matrix.py --table             writes the table in docs/models.md from both
 
 Needs torch, torchvision, timm, transformers, onnx. A model passes where ONNX's checker accepts what it was lowered to and an
 engine's answers to two batches of different sizes are PyTorch's within 1e-4 of a number and of its tensor's root mean square.
@@ -10,11 +11,13 @@ ONNX Runtime is used where `hearth doctor` finds it. Results of several PyTorch 
 """
 
 import argparse
+import inspect
 import json
 import subprocess
 import tempfile
 import time
 import traceback
+import warnings
 from importlib.metadata import version
 from pathlib import Path
 
@@ -29,6 +32,9 @@ GOLDEN = ROOT / "target/release/examples/golden"
 PAGE = ROOT / "docs/models.md"
 BEGIN, END = "<!-- matrix: written by oracle/graph_matrix.py -->", "<!-- end of the matrix -->"
 TOLERANCE = 1e-4
+EXPORTED = "exported"
+FORMS = [EXPORTED, "traced", "scripted"]
+MAKERS = {EXPORTED: "torch.export", "traced": "torch.jit.trace", "scripted": "torch.jit.script"}
 ENGINES = {"onnxruntime": "ONNX Runtime", "tract": "tract"}
 
 BATCH = ({0: DYNAMIC},)
@@ -39,6 +45,9 @@ CLASSIFIERS = {  # of torchvision, with the side of their images
     "squeezenet1_1": 64, "swin_t": 64, "swin_v2_t": 64, "vgg11_bn": 64, "vit_b_32": 224,
 }
 SEGMENTERS = ["deeplabv3_mobilenet_v3_large", "deeplabv3_resnet50", "fcn_resnet50", "lraspp_mobilenet_v3_large"]
+# Those whose code torch.jit.script takes as well.
+SCRIPTED = ["MLP", "CNN", "LSTM", "GRU", *CLASSIFIERS, *SEGMENTERS]
+LARGE = ["vgg11_bn", "vit_b_32", "alexnet"]  # last, since they take the longest
 TIMM = {
     "convmixer_768_32": 64, "convnextv2_atto": 64, "cspresnet50": 64, "darknet53": 64, "deit_tiny_patch16_224": 224,
     "dla34": 64, "dpn68": 64, "edgenext_xx_small": 64, "eva02_tiny_patch14_224": 224, "ghostnet_050": 64,
@@ -154,8 +163,29 @@ def first_line(error):
     return f"{type(error).__name__}: {error}".splitlines()[0]
 
 
-def check(make, cases, dynamic, folder):
-    """What became of a model: its parameters, and for each engine the largest difference or what is wrong."""
+class Tensors(nn.Module):
+    """Of a model's results the tensors, since a tracer takes no other."""
+
+    def __init__(self, model):
+        super().__init__()
+        self.model = model
+
+    def forward(self, *args):
+        return flat(self.model(*args))
+
+
+def lower(arguments):
+    return subprocess.run([GOLDEN, *arguments], capture_output=True, text=True, timeout=300)
+
+
+def declared(model, args):
+    """What the inputs are, in the words of `hearth convert --input`: as they come, in batches of any size."""
+    for name, t in zip(inspect.signature(model.forward).parameters, args):
+        yield f"{name}={str(t.dtype).removeprefix('torch.')}[{','.join(['batch', *map(str, t.shape[1:])])}]"
+
+
+def check(name, make, cases, dynamic, folder, form):
+    """What became of a model in one of the forms: its parameters, and for each engine the largest difference or what is wrong."""
     torch.manual_seed(SEED)
     model, cases = make().eval(), cases()
     for module in model.modules():
@@ -168,16 +198,26 @@ def check(make, cases, dynamic, folder):
         if not parameter.any():
             nn.init.normal_(parameter, std=0.02)
     row = {"parameters": sum(p.numel() for p in model.parameters())}
-    program, golden, out = folder / "m.pt2", folder / "m.json", folder / "m.onnx"
+    program, golden, out = folder / ("m.pt2" if form == EXPORTED else "m.pt"), folder / "m.json", folder / "m.onnx"
     try:
-        torch.export.save(export(model, cases[0], dynamic), str(program))
+        if form == EXPORTED:
+            torch.export.save(export(model, cases[0], dynamic), str(program))
+        else:
+            with torch.no_grad():
+                traced = Tensors(model) if name == "CLIPModel" else model
+                module = torch.jit.script(model) if form == "scripted" else torch.jit.trace(
+                    traced, cases[0], strict=False, check_trace=False)
+            torch.jit.save(module, str(program))
     except Exception as e:
-        return row | {"torch.export": first_line(e)}
+        return row | {MAKERS[form]: first_line(e)}
     with torch.no_grad():
         golden.write_text(json.dumps({"cases": [
             {"inputs": [tensor(t) for t in args], "outputs": [tensor(t) for t in flat(model(*args))]} for args in cases]}))
     out.unlink(missing_ok=True)
-    ran = subprocess.run([GOLDEN, program, golden, out], capture_output=True, text=True, timeout=300)
+    ran = lower([program, golden, out])
+    if ran.returncode != 0 and form == "scripted":
+        # The file does not say what its inputs are, and not all of it can be worked out.
+        ran, row["declared"] = lower([program, golden, out, *declared(model, cases[0])]), True
     if ran.returncode != 0:
         return row | {"lowering": (ran.stderr.strip().splitlines() or ["it crashed"])[-1]}
     try:
@@ -191,80 +231,102 @@ def check(make, cases, dynamic, folder):
 
 def read(path):
     rows = map(json.loads, path.read_text().splitlines()) if path.exists() else []
-    return {(row["torch"], row["from"], row["name"]): row for row in rows}
+    return {(row["torch"], row.get("form", EXPORTED), row["from"], row["name"]): row for row in rows}
 
 
 def run(options, folder):
-    done = read(options.results)
-    for source in (plain_models, transformers_models, torchvision_models, timm_models):
-        for origin, name, make, cases, dynamic in source():
-            key = (torch.__version__, origin, name)
+    path = options.results.with_suffix(".script.jsonl") if options.script else options.results
+    done = read(path)
+    models = [model for source in (plain_models, transformers_models, torchvision_models, timm_models) for model in source()]
+    for origin, name, make, cases, dynamic in sorted(models, key=lambda model: model[1] in LARGE):
+        for form in FORMS[1:] if options.script else FORMS[:1]:
+            key = (torch.__version__, form, origin, name)
             if name not in options.names if options.names else key in done:
+                continue
+            if form == "scripted" and name not in SCRIPTED:
                 continue
             start = time.time()
             try:
-                result = check(make, cases, dynamic, folder)
+                result = check(name, make, cases, dynamic, folder, form)
             except Exception as e:
                 traceback.print_exc()
                 result = {"made": first_line(e)}
-            row = {"torch": torch.__version__, "from": origin, "name": name} | result
-            with options.results.open("a") as f:
+            row = {"torch": torch.__version__, "form": form, "from": origin, "name": name} | result
+            with path.open("a") as f:
                 f.write(json.dumps(row) + "\n")
-            print(f"{time.time() - start:5.1f} s  {name}: {result}", flush=True)
+            print(f"{time.time() - start:5.1f} s  {name}, {form}: {result}", flush=True)
+
+
+def is_made(row):
+    return not any(key in row for key in ("made", *MAKERS.values()))
+
+
+def passes(row, engine):
+    return isinstance(row.get(engine), float) and row[engine] <= TOLERANCE
 
 
 def cell(row, engine):
     if row is None:
         return ""
-    if "torch.export" in row or "made" in row:
+    if not is_made(row):
         return "–"
-    off = row.get(engine)
-    return f"{off:.0e}" if isinstance(off, float) and off <= TOLERANCE else "**no**"
+    return f"{row[engine]:.0e}" if passes(row, engine) else "**no**"
 
 
 def why(row):
-    said = {k: v for k, v in row.items() if k not in ("torch", "from", "name", "parameters")}
+    said = {k: v for k, v in row.items() if k not in ("torch", "form", "from", "name", "parameters", "declared")}
     wrong = {k: v if isinstance(v, str) else f"off by {v:.1e}" for k, v in said.items() if isinstance(v, str) or v > TOLERANCE}
     text = "; ".join(f"{k}: {v}" for k, v in wrong.items())
     return text.replace("|", "\\|").replace(tempfile.gettempdir(), "").replace("\n", " ")[:200]
 
 
+def tally(rows):
+    """How many of the rows there are a program of, and how many of those pass."""
+    made = [row for row in rows if is_made(row)]
+    passing = " and ".join(f"{sum(passes(row, e) for row in made)} pass on {name}" for e, name in ENGINES.items())
+    return f"{len(made)} of {len(rows)}, of which {passing}"
+
+
 def table(results):
-    versions = sorted({key[0] for key in results}, key=lambda v: [int(n) for n in v.split("+")[0].split(".")], reverse=True)
-    models = sorted({key[1:] for key in results}, key=lambda m: (m[0], m[1].lower()))
-    heads = [f"{v.split('+')[0]}: {e}" for v in versions for e in ENGINES.values()]
+    short = lambda v: v.split("+")[0]
+    number = lambda v: [int(n) for n in short(v).split(".")]
+    columns = sorted({key[:2] for key in results if key[1] != "scripted"}, key=lambda c: (FORMS.index(c[1]), [-n for n in number(c[0])]))
+    models = sorted({key[2:] for key in results}, key=lambda m: (m[0], m[1].lower()))
+    heads = [f"{'TorchScript' if form == 'traced' else short(v)}: {e}" for v, form in columns for e in ENGINES.values()]
     lines = [f"| from | model | parameters | {' | '.join(heads)} |", "|---" * (3 + len(heads)) + "|"]
-    counts, exported, notes = dict.fromkeys(((v, e) for v in versions for e in ENGINES), 0), dict.fromkeys(versions, 0), []
-    tried = {v: sum(key[0] == v for key in results) for v in versions}
     for origin, name in models:
-        rows = {v: results.get((v, origin, name)) for v in versions}
-        cells = {(v, e): cell(rows[v], e) for v in versions for e in ENGINES}
-        for v, row in rows.items():
-            exported[v] += cell(row, "tract") not in ("", "–")
-            if row and why(row):
-                notes.append(f"- {name}, {v.split('+')[0]}: {why(row)}")
-        for key, text in cells.items():
-            counts[key] += text not in ("", "–", "**no**")
-        parameters = max(row.get("parameters", 0) for row in rows.values() if row) / 1e6
-        lines.append(f"| {origin} | {name} | {parameters:.2f} M | {' | '.join(cells.values())} |")
-    said = [f"PyTorch {v.split('+')[0]} exports {exported[v]} of {tried[v]}, of which " +
-            " and ".join(f"{counts[v, e]} pass on {ENGINES[e]}" for e in ENGINES) for v in versions]
+        rows = [results.get((*column, origin, name)) for column in columns]
+        parameters = max(row.get("parameters", 0) for row in rows if row) / 1e6
+        lines.append(f"| {origin} | {name} | {parameters:.2f} M | {' | '.join(cell(row, e) for row in rows for e in ENGINES)} |")
+    notes = [f"- {row['name']}, {short(row['torch'])}{'' if form == EXPORTED else ', ' + form}: {why(row)}"
+             for (_, form, _, _), row in sorted(results.items(), key=lambda item: (item[0][3].lower(), FORMS.index(item[0][1]))) if why(row)]
+    of = lambda version, form: [row for key, row in results.items() if key[:2] == (version, form)]
+    said = [f"PyTorch {short(v)} exports {tally(of(v, form))}" for v, form in columns if form == EXPORTED]
     versions_of = ", ".join(f"{p} {version(p)}" for p in ("torchvision", "timm", "transformers", "onnx"))
     head = f"{len(models)} models. {'; '.join(said)} ({versions_of} beside the newest PyTorch)."
+    for v, form in columns:
+        if form == "traced":
+            told = sum("declared" in row for row in of(v, "scripted"))
+            head += f" With PyTorch {short(v)} torch.jit.trace makes {tally(of(v, form))}; torch.jit.script, which was tried with those of " \
+                    f"torchvision and torch, {tally(of(v, 'scripted'))}, {told} of them with declared inputs."
     return "\n".join([BEGIN, "", head, "", *lines, "", *notes, *([""] if notes else []), END])
 
 
 def main():
     parser = argparse.ArgumentParser()
     parser.add_argument("names", nargs="*")
+    parser.add_argument("--script", action="store_true")
     parser.add_argument("--table", action="store_true")
     parser.add_argument("--results", type=Path, default=Path(tempfile.gettempdir()) / "graph_matrix.jsonl")
     options = parser.parse_args()
     torch.set_num_threads(1)
     if options.table:
         head, rest = PAGE.read_text().split(BEGIN)
-        PAGE.write_text(head + table(read(options.results)) + rest.split(END)[1])
+        results = read(options.results) | read(options.results.with_suffix(".script.jsonl"))
+        PAGE.write_text(head + table(results) + rest.split(END)[1])
         return
+    if options.script:
+        warnings.simplefilter("ignore")  # of a tracer about conditions that it takes for constants, and of its age
     with tempfile.TemporaryDirectory() as folder:
         run(options, Path(folder))
 
