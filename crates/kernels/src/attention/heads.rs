@@ -10,7 +10,7 @@ use super::cache::Shape;
 use super::store::Store;
 use crate::Tier;
 use crate::pool::SharedMut;
-use crate::simd::Simd;
+use crate::simd::{LANES, Simd, store_part};
 
 /// The most queries of a task.
 pub(super) const MOST_QUERIES: usize = 32;
@@ -55,24 +55,63 @@ pub(super) struct Piece<'a> {
     pub end: usize,
 }
 
+/// The pieces of a task, chunk by chunk and in each run by run.
+pub(super) struct Pieces<'a> {
+    held: Option<Piece<'a>>,
+    next: Option<Piece<'a>>,
+}
+
+impl<'a> Pieces<'a> {
+    /// The next piece, and whether its keys and values are those of the piece before; those of the one behind it are
+    /// called into the cache.
+    #[inline(always)]
+    pub(super) fn next<S: Simd, B: Store>(
+        &mut self,
+        s: S,
+        heads: &Heads<'a, B>,
+    ) -> Option<(Piece<'a>, bool)> {
+        let piece = self.next?;
+        let again = self.held.is_some_and(|held| heads.same(&held, &piece));
+        self.next = heads.piece(piece.index + 1, piece.start);
+        if let Some(next) = &self.next
+            && !heads.same(&piece, next)
+        {
+            heads.prefetch(s, next);
+        }
+        self.held = Some(piece);
+        Some((piece, again))
+    }
+}
+
 impl<'a, B: Store> Heads<'a, B> {
     /// Computes and writes the outputs of all queries.
     pub(super) fn attend(&self, tier: Tier) {
         B::attend(self, tier);
     }
 
-    /// Where the chunk ends that begins at `start`: whole blocks, each padded to whole vectors, or parts of a larger one.
-    fn chunk_end(&self, start: usize) -> usize {
-        let size = self.shape.block_size;
-        if size <= CHUNK {
-            start + CHUNK / self.shape.key_stride() * size
-        } else {
-            (start + CHUNK).min((start / size + 1) * size)
+    /// All pieces, from the first on.
+    #[inline(always)]
+    pub(super) fn pieces<S: Simd>(&self, s: S) -> Pieces<'a> {
+        let next = self.piece(0, 0);
+        if let Some(piece) = &next {
+            self.prefetch(s, piece);
+        }
+        Pieces { held: None, next }
+    }
+
+    /// Writes a query's output: its weighted values, divided by the sum of its weights.
+    #[inline(always)]
+    pub(super) fn finish<S: Simd>(&self, s: S, query: &Query, sums: &[f32], weight: f32) {
+        let scale = s.splat(1.0 / weight);
+        // SAFETY: each query's output is written by one task, and the range does not overlap another query's.
+        let out = unsafe { self.out.range(query.at, self.shape.head_dim) };
+        for (out, sum) in out.chunks_mut(LANES).zip(sums.as_chunks().0) {
+            store_part(s, s.mul(s.load(sum), scale), out);
         }
     }
 
     /// The first piece of the chunk at `start` from the run `index` on, or else of the chunks behind it.
-    pub(super) fn piece(&self, mut index: usize, mut start: usize) -> Option<Piece<'a>> {
+    fn piece(&self, mut index: usize, mut start: usize) -> Option<Piece<'a>> {
         let most = self.runs.iter().map(|run| run.seen).max().unwrap_or(0);
         while start < most {
             while let Some(run) = self.runs.get(index) {
@@ -81,12 +120,12 @@ impl<'a, B: Store> Heads<'a, B> {
                         run: *run,
                         index,
                         start,
-                        end: self.chunk_end(start).min(run.seen),
+                        end: B::chunk_end(self.shape, start).min(run.seen),
                     });
                 }
                 index += 1;
             }
-            (index, start) = (0, self.chunk_end(start));
+            (index, start) = (0, B::chunk_end(self.shape, start));
         }
         None
     }
@@ -98,13 +137,13 @@ impl<'a, B: Store> Heads<'a, B> {
     }
 
     /// Whether two pieces are the same keys and values, as of sequences that begin with the same blocks.
-    pub(super) fn same(&self, a: &Piece, b: &Piece) -> bool {
+    fn same(&self, a: &Piece, b: &Piece) -> bool {
         (a.start, a.end) == (b.start, b.end) && self.blocks_of(a) == self.blocks_of(b)
     }
 
     /// Calls the blocks of a piece into the cache.
     #[inline(always)]
-    pub(super) fn prefetch<S: Simd>(&self, s: S, piece: &Piece) {
+    fn prefetch<S: Simd>(&self, s: S, piece: &Piece) {
         let Shape {
             block_size,
             kv_heads,

@@ -1,7 +1,8 @@
 //! Keys and values as whole numbers of 14 bits, one scale a token and head.
 
 use super::cache::Shape;
-use super::heads::Heads;
+use super::heads::{CHUNK, Heads};
+use super::online::Place;
 use super::plain::Half;
 use super::store::{Store, prefetch};
 use super::whole;
@@ -47,10 +48,7 @@ pub(super) struct Columns<'a> {
     pub values: &'a [Pair],
     pub key_scales: &'a [u8; 2 * LANES],
     pub value_scales: &'a [u8; 2 * LANES],
-    /// The first position.
-    pub position: usize,
-    /// How many positions of the block there are, at most 16.
-    pub count: usize,
+    pub place: Place,
 }
 
 impl Columns<'_> {
@@ -59,15 +57,11 @@ impl Columns<'_> {
         values: &[],
         key_scales: &[0; 2 * LANES],
         value_scales: &[0; 2 * LANES],
-        position: 0,
-        count: 0,
+        place: Place {
+            position: 0,
+            count: 0,
+        },
     };
-
-    /// How many of the positions lie before `visible`.
-    #[inline(always)]
-    pub(super) fn seen(&self, visible: usize) -> usize {
-        visible.saturating_sub(self.position).min(self.count)
-    }
 }
 
 /// 16 scales of a row.
@@ -96,8 +90,10 @@ impl Int16Blocks {
             values: &self.values[tile * values..][..values][offset / 2 * value_stride..],
             key_scales: scales(&self.key_scales[row.clone()], offset),
             value_scales: scales(&self.value_scales[row], offset),
-            position,
-            count: LANES.min(shape.block_size - offset),
+            place: Place {
+                position,
+                count: LANES.min(shape.block_size - offset),
+            },
         }
     }
 }
@@ -221,6 +217,17 @@ impl Store for Int16Blocks {
         prefetch(s, columns.values);
         prefetch(s, columns.key_scales);
         prefetch(s, columns.value_scales);
+    }
+
+    /// Whole blocks, each padded to whole vectors, or parts of a larger one: two positions that share a pair are in the same
+    /// chunk.
+    fn chunk_end(shape: Shape, start: usize) -> usize {
+        let size = shape.block_size;
+        if size <= CHUNK {
+            start + CHUNK / shape.key_stride() * size
+        } else {
+            (start + CHUNK).min((start / size + 1) * size)
+        }
     }
 
     fn attend(heads: &Heads<Int16Blocks>, tier: Tier) {

@@ -5,6 +5,7 @@ mod cache;
 mod heads;
 mod int16;
 mod int8;
+mod online;
 mod plain;
 mod store;
 #[cfg(test)]

@@ -1,7 +1,7 @@
 //! How keys and values lie in a cache.
 
 use super::cache::Shape;
-use super::heads::Heads;
+use super::heads::{CHUNK, Heads};
 use crate::Tier;
 use crate::simd::Simd;
 
@@ -24,6 +24,12 @@ pub(super) trait Store: Sized + Send + Sync {
         k: &[f32],
         v: &[f32],
     );
+
+    /// Where the chunk ends that begins at `start`: the same positions whatever the size of blocks, so that nothing
+    /// depends on it.
+    fn chunk_end(_shape: Shape, start: usize) -> usize {
+        start + CHUNK
+    }
 
     /// Calls a tile into the cache.
     fn prefetch<S: Simd>(&self, s: S, shape: Shape, tile: usize);

@@ -241,6 +241,46 @@ fn a_row_does_not_depend_on_how_spans_are_cut() {
 }
 
 #[test]
+fn the_size_of_blocks_changes_nothing_but_whole_numbers() {
+    let pool = Pool::new(1);
+    for shape in SHAPES {
+        let [heads, kv_heads, head_dim] = shape;
+        let (len, row) = (203, kv_heads * head_dim);
+        for dtype in [KvDType::F32, KvDType::F16, KvDType::Q8_0] {
+            let mut random = Random::new(27);
+            let (k, v) = (random.normals(len * row), random.normals(len * row));
+            let q = random.normals(9 * heads * head_dim);
+            for tier in Tier::available() {
+                let attend = |block_size: usize| {
+                    let blocks = len.div_ceil(block_size);
+                    let mut kv =
+                        KvLayer::new(blocks, block_size, kv_heads, head_dim, dtype).unwrap();
+                    let slots: Vec<u32> = (0..len as u32).collect();
+                    kv.write(&slots, &k, &v);
+                    let table: Vec<u32> = (0..blocks as u32).collect();
+                    let spans = [AttentionSpan {
+                        rows: 0..9,
+                        first_position: len - 9,
+                        block_table: &table,
+                    }];
+                    let mut out = vec![0.0; q.len()];
+                    attention_on(tier, &pool, &q, heads, &kv, &spans, 0.2, &mut out);
+                    bits(&out)
+                };
+                let expected = attend(16);
+                for block_size in [1, 4, 5, 24, 64, 70, 203] {
+                    assert_eq!(
+                        attend(block_size),
+                        expected,
+                        "{tier} {shape:?} {dtype:?} blocks of {block_size}"
+                    );
+                }
+            }
+        }
+    }
+}
+
+#[test]
 fn a_sequence_does_not_depend_on_others_that_begin_alike() {
     let (one, many) = (Pool::new(1), Pool::new(3));
     let mut random = Random::new(26);

@@ -11,13 +11,11 @@
 
 use super::heads::{CHUNK, Heads, MOST_QUERIES, Piece, Query};
 use super::int16::{Columns, Int16Blocks, LARGEST, Pair, key_rows};
+use super::online::{Carry, Places, VECTORS, weigh};
 use crate::memory::bytes_of_mut;
-use crate::simd::{self, Kernel, LANES, Simd, load_part, math, store_part};
-use crate::softmax::largest;
+use crate::simd::{self, Kernel, LANES, Simd, load_part};
 use crate::{Tier, scratch};
 
-/// Vectors of positions in a chunk.
-const VECTORS: usize = CHUNK / LANES;
 /// The most queries that are computed at once.
 const TILE: usize = 4;
 /// What the magnitudes of a query's numbers, or of a chunk's weights, may add up to; with their rounding, by half each,
@@ -67,21 +65,6 @@ struct Attend<'a> {
     weights: &'a mut [Pair],
 }
 
-/// What a query carries from chunk to chunk beside its sums.
-#[derive(Clone, Copy, Default)]
-struct Carry {
-    /// What a product of whole numbers and a key's scale make a score by.
-    scale: f32,
-    /// The largest score so far.
-    max: f32,
-    /// Whether the query sees any of the chunk.
-    sees: bool,
-    /// What earlier sums are multiplied by, as they were made with a smaller `max`.
-    rescale: f32,
-    /// What a chunk's product is multiplied by.
-    step: f32,
-}
-
 impl Kernel for Attend<'_> {
     type Output = ();
 
@@ -97,31 +80,33 @@ impl Kernel for Attend<'_> {
         } = self;
         let (pairs, stride) = (key_rows(heads.shape), heads.shape.value_stride());
         let head_dim = heads.shape.head_dim;
-        let mut carries = [Carry::default(); MOST_QUERIES];
-        let carries = &mut carries[..heads.queries.len()];
+        let mut carries = [Carry::NEW; MOST_QUERIES];
+        let mut scales = [0.0; MOST_QUERIES];
         let rows = q.chunks_exact_mut(pairs);
-        for ((query, carry), out) in heads.queries.iter().zip(&mut *carries).zip(rows) {
-            carry.max = f32::NEG_INFINITY;
-            carry.scale = heads.scale
+        for ((query, scale), out) in heads.queries.iter().zip(&mut scales).zip(rows) {
+            *scale = heads.scale
                 * std::f32::consts::LOG2_E
                 * quantize(s, &heads.q[query.at..][..head_dim], out);
         }
         sums.fill(0.0);
         totals.as_flattened_mut().fill(0.0);
-        let mut next = heads.piece(0, 0);
-        if let Some(piece) = &next {
-            heads.prefetch(s, piece);
-        }
-        while let Some(piece) = next {
-            next = heads.piece(piece.index + 1, piece.start);
-            if let Some(next) = &next
-                && !heads.same(&piece, next)
-            {
-                heads.prefetch(s, next);
+        let mut columns = [Columns::NONE; VECTORS];
+        let (mut places, mut value_scales) = (Places::NONE, [[0.0; LANES]; VECTORS]);
+        let mut count = 0;
+        let mut pieces = heads.pieces(s);
+        while let Some((piece, again)) = pieces.next(s, heads) {
+            if !again {
+                (columns, count) = columns_of(heads, &piece);
+                places = Places::NONE;
+                for (columns, scales) in columns[..count].iter().zip(&mut value_scales) {
+                    places.push(columns.place);
+                    s.store(s.load_bf16(columns.value_scales), scales);
+                }
             }
-            let (columns, count) = columns_of(heads, &piece);
             let chunk = Chunk {
                 columns: &columns[..count],
+                places: &places,
+                value_scales: &value_scales[..count],
                 key_stride: heads.shape.key_stride(),
                 value_stride: stride,
                 pairs,
@@ -130,6 +115,7 @@ impl Kernel for Attend<'_> {
             while first < end {
                 let tile = Tile {
                     queries: &heads.queries[first..end],
+                    scales: &scales[first..end],
                     carries: &mut carries[first..end],
                     q: &q[first * pairs..],
                     sums: &mut sums[first * stride..],
@@ -146,12 +132,7 @@ impl Kernel for Attend<'_> {
         }
         let rows = sums.chunks_exact(stride).zip(&*totals);
         for (query, (sums, total)) in heads.queries.iter().zip(rows) {
-            let scale = s.splat(1.0 / s.sum(s.load(total)));
-            // SAFETY: each query's output is written by one task, and the range does not overlap another query's.
-            let out = unsafe { heads.out.range(query.at, head_dim) };
-            for (out, sum) in out.chunks_mut(LANES).zip(sums.as_chunks().0) {
-                store_part(s, s.mul(s.load(sum), scale), out);
-            }
+            heads.finish(s, query, sums, s.sum(s.load(total)));
         }
     }
 }
@@ -207,7 +188,7 @@ fn columns_of<'a>(
         let (block, offset) = (position / shape.block_size, position % shape.block_size);
         let tile = piece.run.table[block] as usize * shape.kv_heads + heads.head;
         columns[count] = heads.blocks.columns(shape, tile, offset, position);
-        position += columns[count].count;
+        position += columns[count].place.count;
         count += 1;
     }
     (columns, count)
@@ -216,6 +197,8 @@ fn columns_of<'a>(
 /// A chunk's keys and values.
 struct Chunk<'a> {
     columns: &'a [Columns<'a>],
+    places: &'a Places,
+    value_scales: &'a [[f32; LANES]],
     key_stride: usize,
     value_stride: usize,
     /// Pairs of a key or query.
@@ -225,6 +208,8 @@ struct Chunk<'a> {
 /// What belongs to some queries, from the first on.
 struct Tile<'a> {
     queries: &'a [Query],
+    /// What a product of whole numbers and a key's scale make a score by.
+    scales: &'a [f32],
     carries: &'a mut [Carry],
     q: &'a [Pair],
     sums: &'a mut [f32],
@@ -239,6 +224,7 @@ impl Chunk<'_> {
     fn attend<S: Simd, const N: usize>(&self, s: S, tile: Tile) -> usize {
         let Tile {
             queries,
+            scales,
             carries,
             q,
             sums,
@@ -246,26 +232,20 @@ impl Chunk<'_> {
             scores,
             weights,
         } = tile;
-        let carries = &mut carries[..N];
         let mut v = 0;
         while v < self.columns.len() {
             v += match (S::WIDE, self.columns.len() - v) {
-                (true, VECTORS..) => self.score::<S, N, VECTORS>(s, v, q, carries, scores),
-                _ => self.score::<S, N, 1>(s, v, q, carries, scores),
+                (true, VECTORS..) => self.score::<S, N, VECTORS>(s, v, q, scales, scores),
+                _ => self.score::<S, N, 1>(s, v, q, scales, scores),
             };
         }
-        let rows = scores
-            .chunks_exact_mut(CHUNK)
-            .zip(weights.chunks_exact_mut(CHUNK / 2));
-        let queries = queries.iter().zip(&mut *carries).zip(totals);
-        for (((query, carry), total), (scores, weights)) in queries.zip(rows) {
-            self.weigh(s, query.visible, carry, total, scores, weights);
-        }
+        weigh::<S, N>(s, self.places, queries, carries, totals, scores);
+        let steps = self.round::<S, N>(s, queries, scores, weights);
         let mut d = 0;
         while d < self.value_stride {
             d += match (S::WIDE, (self.value_stride - d) / LANES) {
-                (true, 4..) => self.add::<S, N, 4>(s, d, carries, weights, sums),
-                _ => self.add::<S, N, 1>(s, d, carries, weights, sums),
+                (true, 4..) => self.add::<S, N, 4>(s, d, carries, steps, weights, sums),
+                _ => self.add::<S, N, 1>(s, d, carries, steps, weights, sums),
             };
         }
         N
@@ -278,7 +258,7 @@ impl Chunk<'_> {
         s: S,
         first: usize,
         q: &[Pair],
-        carries: &[Carry],
+        scales: &[f32],
         scores: &mut [f32],
     ) -> usize {
         let (pairs, stride) = (self.pairs, self.key_stride);
@@ -288,7 +268,7 @@ impl Chunk<'_> {
         for columns in columns {
             assert!(columns.keys.len() >= (pairs - 1) * stride + LANES);
         }
-        assert!(q.len() >= N * pairs && carries.len() == N);
+        assert!(q.len() >= N * pairs);
         let mut acc = [[s.splat_i32(0); V]; N];
         for d in 0..pairs {
             let mut key = [s.splat_i32(0); V];
@@ -306,77 +286,63 @@ impl Chunk<'_> {
             }
         }
         for (v, columns) in columns.iter().enumerate() {
-            let scale = s.load_bf16(columns.key_scales);
+            let key_scale = s.load_bf16(columns.key_scales);
             let rows = scores.chunks_exact_mut(CHUNK);
-            for ((acc, carry), scores) in acc.iter().zip(carries).zip(rows) {
-                let score = s.mul(s.to_f32(acc[v]), s.mul(scale, s.splat(carry.scale)));
+            for ((acc, scale), scores) in acc.iter().zip(scales).zip(rows) {
+                let score = s.mul(s.to_f32(acc[v]), s.mul(key_scale, s.splat(*scale)));
                 s.store(score, &mut scores.as_chunks_mut().0[first + v]);
             }
         }
         V
     }
 
-    /// Turns the scores of a query, which sees the positions before `visible`, into weights.
+    /// Makes the weights of `N` queries, times the values' scales, whole numbers; returns what each query's products are
+    /// multiplied by, or `None` for one that sees nothing of the chunk.
     #[inline(always)]
-    fn weigh<S: Simd>(
+    fn round<S: Simd, const N: usize>(
         &self,
         s: S,
-        visible: usize,
-        carry: &mut Carry,
-        total: &mut [f32; LANES],
+        queries: &[Query],
         scores: &mut [f32],
         weights: &mut [Pair],
-    ) {
-        let scores = &mut scores.as_chunks_mut().0[..self.columns.len()];
-        carry.sees = false;
-        for (columns, scores) in self.columns.iter().zip(&mut *scores) {
-            let seen = columns.seen(visible);
-            carry.sees |= seen > 0;
-            if seen < LANES {
-                let hidden = s.splat(f32::NEG_INFINITY);
-                s.store(first_lanes(s, seen, s.load(scores), hidden), scores);
-            }
-        }
-        if !carry.sees {
-            weights.fill([0; 4]);
-            return;
-        }
-        let max = carry.max.max(largest(s, scores.as_flattened()));
-        carry.rescale = 1.0;
-        if max > carry.max {
-            let mut lanes = [0.0; LANES];
-            s.store(math::exp2_below_0(s, s.splat(carry.max - max)), &mut lanes);
-            carry.rescale = lanes[0];
-            carry.max = max;
-        }
+    ) -> [Option<f32>; N] {
         let zero = s.splat(0.0);
-        let (mut sum, mut most) = (zero, zero);
-        let mut all = s.mul(s.load(total), s.splat(carry.rescale));
-        for (columns, scores) in self.columns.iter().zip(&mut *scores) {
-            let mut weight = math::exp2_below_0(s, s.sub(s.load(scores), s.splat(max)));
-            let mut scaled = s.mul(weight, s.load_bf16(columns.value_scales));
-            let seen = columns.seen(visible);
-            if seen < LANES {
-                weight = first_lanes(s, seen, weight, zero);
-                scaled = first_lanes(s, seen, scaled, zero);
+        let rows = scores.as_chunks_mut::<CHUNK>().0;
+        let rows = &mut rows[..N];
+        let (mut sums, mut most) = ([zero; N], [zero; N]);
+        let found = sums.iter_mut().zip(&mut most);
+        for ((query, scores), (sum, most)) in queries.iter().zip(&mut *rows).zip(found) {
+            let scores = scores.as_chunks_mut().0.iter_mut();
+            for (v, (scores, scales)) in scores.zip(self.value_scales).enumerate() {
+                // The scale of a value that is not seen may be anything.
+                let scaled = s.mul(s.load(scores), s.load(scales));
+                let scaled = self.places.seen_of(s, v, query.visible, scaled);
+                *sum = s.add(*sum, scaled);
+                *most = s.max(*most, scaled);
+                s.store(scaled, scores);
             }
-            all = s.add(all, weight);
-            sum = s.add(sum, scaled);
-            most = s.max(most, scaled);
-            s.store(scaled, scores);
         }
-        s.store(all, total);
-        let (step, inverse) = step(s.max_lane(most), s.sum(sum) / BUDGET);
-        carry.step = step;
-        let inverse = s.splat(inverse);
-        let outs = weights.as_chunks_mut::<{ LANES / 2 }>().0;
-        for (scores, out) in scores.iter().zip(outs) {
-            let out = out.as_flattened_mut().first_chunk_mut();
-            s.narrow_i16(
-                s.to_i32(s.mul(s.load(scores), inverse)),
-                out.expect("32 bytes; this is a bug"),
-            );
+        let mut steps = [None; N];
+        let mut inverses = [0.0; N];
+        let found = sums.into_iter().zip(most).zip(&mut inverses);
+        for (((sum, most), inverse), (out, query)) in found.zip(steps.iter_mut().zip(queries)) {
+            let step;
+            (step, *inverse) = self::step(s.max_lane(most), s.sum(sum) / BUDGET);
+            *out = (query.visible > self.places.start()).then_some(step);
         }
+        let outs = weights.as_chunks_mut::<{ CHUNK / 2 }>().0;
+        for ((scores, out), inverse) in rows.iter().zip(outs).zip(inverses) {
+            let inverse = s.splat(inverse);
+            let scores = &scores.as_chunks().0[..self.columns.len()];
+            for (scores, out) in scores.iter().zip(out.as_chunks_mut::<{ LANES / 2 }>().0) {
+                let out = out.as_flattened_mut().first_chunk_mut();
+                s.narrow_i16(
+                    s.to_i32(s.mul(s.load(scores), inverse)),
+                    out.expect("32 bytes; this is a bug"),
+                );
+            }
+        }
+        steps
     }
 
     /// Adds the `V` vectors of weighted values from dimension `d` to the rescaled sums of `N` queries; returns the number of
@@ -387,15 +353,16 @@ impl Chunk<'_> {
         s: S,
         d: usize,
         carries: &[Carry],
+        steps: [Option<f32>; N],
         weights: &[Pair],
         sums: &mut [f32],
     ) -> usize {
         let stride = self.value_stride;
         assert!(d + V * LANES <= stride && weights.len() >= N * CHUNK / 2);
-        assert!(self.columns.len() <= VECTORS && carries.len() == N);
+        assert!(self.columns.len() <= VECTORS);
         let mut acc = [[s.splat_i32(0); V]; N];
         for (index, columns) in self.columns.iter().enumerate() {
-            let rows = columns.count.div_ceil(2);
+            let rows = columns.place.count.div_ceil(2);
             assert!(rows <= LANES / 2 && columns.values.len() >= rows * stride);
             let at = index * LANES / 2;
             if rows == LANES / 2 {
@@ -412,10 +379,10 @@ impl Chunk<'_> {
             }
         }
         let rows = sums.chunks_exact_mut(stride);
-        for ((acc, carry), sums) in acc.iter().zip(carries).zip(rows) {
+        for (((acc, carry), step), sums) in acc.iter().zip(carries).zip(steps).zip(rows) {
             // What a query does not see leaves its sums as they are, down to the sign of a zero.
-            if carry.sees {
-                let (rescale, step) = (s.splat(carry.rescale), s.splat(carry.step));
+            if let Some(step) = step {
+                let (rescale, step) = (s.splat(carry.rescale), s.splat(step));
                 for (acc, sum) in acc.iter().zip(sums[d..].as_chunks_mut().0) {
                     let before = s.mul(s.load(sum), rescale);
                     s.store(s.fma(s.to_f32(*acc), step, before), sum);
@@ -458,13 +425,4 @@ impl Chunk<'_> {
             }
         }
     }
-}
-
-/// The first `count` lanes of `a`, the others of `b`.
-#[inline(always)]
-fn first_lanes<S: Simd>(s: S, count: usize, a: S::F, b: S::F) -> S::F {
-    let lanes = [
-        0.0, 1.0, 2.0, 3.0, 4.0, 5.0, 6.0, 7.0, 8.0, 9.0, 10.0, 11.0, 12.0, 13.0, 14.0, 15.0,
-    ];
-    s.select_negative(s.sub(s.load(&lanes), s.splat(count as f32)), a, b)
 }

@@ -40,7 +40,8 @@ fn requests() -> Vec<GenerateRequest> {
         .collect()
 }
 
-/// Each request with an engine of its own, a token a step. The size of blocks decides in what order attention adds.
+/// Each request with an engine of its own, a token a step. Only for q16 does the size of blocks count: it decides where
+/// attention's chunks end, whose weights are rounded together.
 fn alone(name: &str, kv_dtype: KvDType, block_size: usize) -> Vec<Outcome> {
     let model = load(name, 1);
     let config = EngineConfig {
@@ -77,7 +78,14 @@ fn the_requests_exercise_what_they_should() {
 fn company_slices_and_threads_change_nothing() {
     for name in MODELS {
         for kv_dtype in KV_DTYPES {
-            let expected = [4, 16].map(|size| (size, alone(name, kv_dtype, size)));
+            let sizes: &[usize] = match kv_dtype {
+                KvDType::Q16 => &[16, 4],
+                _ => &[16],
+            };
+            let expected: Vec<_> = sizes
+                .iter()
+                .map(|&size| (size, alone(name, kv_dtype, size)))
+                .collect();
             for (threads, max_sequences, max_batch_tokens, block_size) in [
                 (1, 32, 512, 16),
                 (2, 32, 40, 16),
@@ -87,7 +95,7 @@ fn company_slices_and_threads_change_nothing() {
                 let (_, expected) = expected
                     .iter()
                     .find(|(size, _)| *size == block_size)
-                    .expect("blocks of this size alone");
+                    .unwrap_or(&expected[0]);
                 let config = EngineConfig {
                     kv_dtype,
                     max_sequences,
@@ -131,7 +139,7 @@ fn a_prefix_that_is_found_changes_nothing() {
 #[test]
 fn preemption_changes_nothing() {
     for name in MODELS {
-        let expected = alone(name, KvDType::F32, 8);
+        let expected = alone(name, KvDType::F32, config().block_size);
         let model = load(name, 1);
         for blocks in [10, 14, 24] {
             let mut config = EngineConfig {
