@@ -41,7 +41,7 @@ fn exp_in_place<S: Simd>(s: S, x: &mut [f32]) -> f32 {
 
 /// The largest value; one that is not a number may be lost.
 #[inline(always)]
-pub(crate) fn largest<S: Simd>(s: S, x: &[f32]) -> f32 {
+fn largest<S: Simd>(s: S, x: &[f32]) -> f32 {
     let (chunks, rest) = x.as_chunks::<LANES>();
     let mut max = load_part(s, rest, f32::NEG_INFINITY);
     for chunk in chunks {
@@ -54,7 +54,7 @@ pub(crate) fn largest<S: Simd>(s: S, x: &[f32]) -> f32 {
 ///
 /// The value at an index is added to the lane of that index modulo 16, so the sum depends on the values alone.
 #[inline(always)]
-pub(crate) fn exp_below<S: Simd>(s: S, x: &mut [f32], max: f32) -> f32 {
+fn exp_below<S: Simd>(s: S, x: &mut [f32], max: f32) -> f32 {
     let (chunks, rest) = x.as_chunks_mut::<LANES>();
     let max = s.splat(max);
     let mut sum = s.splat(0.0);

@@ -6,6 +6,7 @@
 //! Milakov and Gimelshein 2018, in the blocks of Dao et al. 2022). Chunks begin at the same positions for every query,
 //! and a query does the same with each of them whatever other queries there are.
 
+use super::ahead::Ahead;
 use super::cache::Shape;
 use super::store::Store;
 use crate::Tier;
@@ -13,7 +14,9 @@ use crate::pool::SharedMut;
 use crate::simd::{LANES, Simd, store_part};
 
 /// The most queries of a task.
-pub(super) const MOST_QUERIES: usize = 32;
+pub(super) const MOST_QUERIES: usize = 64;
+/// The most queries that are computed at once.
+pub(super) const TILE: usize = 4;
 /// The most positions of a chunk.
 pub(super) const CHUNK: usize = 64;
 
@@ -59,24 +62,21 @@ pub(super) struct Piece<'a> {
 pub(super) struct Pieces<'a> {
     held: Option<Piece<'a>>,
     next: Option<Piece<'a>>,
+    /// What the next one needs.
+    pub ahead: Ahead<'a>,
 }
 
 impl<'a> Pieces<'a> {
-    /// The next piece, and whether its keys and values are those of the piece before; those of the one behind it are
-    /// called into the cache.
-    #[inline(always)]
-    pub(super) fn next<S: Simd, B: Store>(
-        &mut self,
-        s: S,
-        heads: &Heads<'a, B>,
-    ) -> Option<(Piece<'a>, bool)> {
+    /// The next piece, and whether its keys and values are those of the piece before.
+    pub(super) fn next<B: Store>(&mut self, heads: &Heads<'a, B>) -> Option<(Piece<'a>, bool)> {
         let piece = self.next?;
         let again = self.held.is_some_and(|held| heads.same(&held, &piece));
         self.next = heads.piece(piece.index + 1, piece.start);
         if let Some(next) = &self.next
             && !heads.same(&piece, next)
         {
-            heads.prefetch(s, next);
+            let (blocks, size) = (heads.blocks_of(next), heads.shape.block_size);
+            self.ahead.aim(blocks, size, piece.run.count.div_ceil(TILE));
         }
         self.held = Some(piece);
         Some((piece, again))
@@ -90,13 +90,12 @@ impl<'a, B: Store> Heads<'a, B> {
     }
 
     /// All pieces, from the first on.
-    #[inline(always)]
-    pub(super) fn pieces<S: Simd>(&self, s: S) -> Pieces<'a> {
-        let next = self.piece(0, 0);
-        if let Some(piece) = &next {
-            self.prefetch(s, piece);
+    pub(super) fn pieces(&self) -> Pieces<'a> {
+        Pieces {
+            held: None,
+            next: self.piece(0, 0),
+            ahead: Ahead::new(self.blocks, self.shape, self.head),
         }
-        Pieces { held: None, next }
     }
 
     /// Writes a query's output: its weighted values, divided by the sum of its weights.
@@ -139,22 +138,5 @@ impl<'a, B: Store> Heads<'a, B> {
     /// Whether two pieces are the same keys and values, as of sequences that begin with the same blocks.
     fn same(&self, a: &Piece, b: &Piece) -> bool {
         (a.start, a.end) == (b.start, b.end) && self.blocks_of(a) == self.blocks_of(b)
-    }
-
-    /// Calls the blocks of a piece into the cache.
-    #[inline(always)]
-    fn prefetch<S: Simd>(&self, s: S, piece: &Piece) {
-        let Shape {
-            block_size,
-            kv_heads,
-            ..
-        } = self.shape;
-        // Larger blocks are read as streams.
-        if block_size <= CHUNK {
-            for &block in self.blocks_of(piece) {
-                let tile = block as usize * kv_heads + self.head;
-                self.blocks.prefetch(s, self.shape, tile);
-            }
-        }
     }
 }

@@ -4,7 +4,7 @@ use super::cache::Shape;
 use super::heads::{CHUNK, Heads};
 use super::online::Place;
 use super::plain::Half;
-use super::store::{Store, prefetch};
+use super::store::Store;
 use super::whole;
 use crate::Tier;
 use crate::memory::{Buffer, bytes_of, bytes_of_mut};
@@ -208,15 +208,6 @@ impl Store for Int16Blocks {
                 put(pair, offset, number);
             }
         }
-    }
-
-    #[inline(always)]
-    fn prefetch<S: Simd>(&self, s: S, shape: Shape, tile: usize) {
-        let columns = self.columns(shape, tile, 0, 0);
-        prefetch(s, columns.keys);
-        prefetch(s, columns.values);
-        prefetch(s, columns.key_scales);
-        prefetch(s, columns.value_scales);
     }
 
     /// Whole blocks, each padded to whole vectors, or parts of a larger one: two positions that share a pair are in the same

@@ -3,7 +3,7 @@
 use super::cache::Shape;
 use super::heads::Heads;
 use super::plain::Half;
-use super::store::{Store, Widen, prefetch};
+use super::store::{Store, Widen};
 use super::widened;
 use crate::Tier;
 use crate::memory::{Buffer, bytes_of, bytes_of_mut};
@@ -119,17 +119,6 @@ impl Store for Int8Blocks {
                 *out = *byte as u8;
             }
         }
-    }
-
-    #[inline(always)]
-    fn prefetch<S: Simd>(&self, s: S, shape: Shape, tile: usize) {
-        let (keys, values) = (shape.keys_len(), shape.values_len());
-        prefetch(s, &self.keys[tile * keys..][..keys]);
-        prefetch(s, &self.values[tile * values..][..values]);
-        let groups = groups(shape);
-        let (keys, values) = (groups * shape.key_stride(), groups * shape.block_size);
-        prefetch(s, &self.key_scales[tile * keys..][..keys]);
-        prefetch(s, &self.value_scales[tile * values..][..values]);
     }
 
     fn attend(heads: &Heads<Self>, tier: Tier) {

@@ -1,6 +1,7 @@
 //! Attention over the paged cache, and within whole sequences (Vaswani et al. 2017; grouped heads: Ainslie et al. 2023;
 //! paging: Kwon et al. 2023).
 
+mod ahead;
 mod cache;
 mod heads;
 mod int16;

@@ -2,7 +2,7 @@
 
 use super::cache::Shape;
 use super::heads::Heads;
-use super::store::{Store, Widen, prefetch};
+use super::store::{Store, Widen};
 use super::widened;
 use crate::Tier;
 use crate::memory::{Buffer, Plain, bytes_of, bytes_of_mut};
@@ -101,13 +101,6 @@ impl<E: Element> Store for PlainBlocks<E> {
         for (v, out) in v.chunks(LANES).zip(row.as_chunks_mut().0) {
             E::store(s, load_part(s, v, 0.0), out);
         }
-    }
-
-    #[inline(always)]
-    fn prefetch<S: Simd>(&self, s: S, shape: Shape, tile: usize) {
-        let (keys, values) = (shape.keys_len(), shape.values_len());
-        prefetch(s, &self.keys[tile * keys..][..keys]);
-        prefetch(s, &self.values[tile * values..][..values]);
     }
 
     fn attend(heads: &Heads<Self>, tier: Tier) {

@@ -10,7 +10,7 @@ pub(super) trait Store: Sized + Send + Sync {
     /// Blocks of zeros, or `None` where there is no memory.
     fn new(shape: Shape) -> Option<Self>;
 
-    /// The memory, in parts that each consist of one piece a block.
+    /// The memory, in parts that each consist of one piece a tile.
     fn parts(&self) -> [&[u8]; 4];
     fn parts_mut(&mut self) -> [&mut [u8]; 4];
 
@@ -30,9 +30,6 @@ pub(super) trait Store: Sized + Send + Sync {
     fn chunk_end(_shape: Shape, start: usize) -> usize {
         start + CHUNK
     }
-
-    /// Calls a tile into the cache.
-    fn prefetch<S: Simd>(&self, s: S, shape: Shape, tile: usize);
 
     /// Computes and writes the outputs of a task's queries.
     fn attend(heads: &Heads<Self>, tier: Tier);
@@ -57,13 +54,4 @@ pub(super) trait Widen: Store {
 
     /// Writes the values of the tokens from `offset` on to the rows of `value_stride` values of `out`.
     fn read_values<S: Simd>(&self, s: S, shape: Shape, tile: usize, offset: usize, out: &mut [f32]);
-}
-
-/// Calls a part of a slice into the cache.
-#[inline(always)]
-pub(super) fn prefetch<S: Simd, T>(s: S, slice: &[T]) {
-    let start = slice.as_ptr().cast::<[u8; 64]>();
-    for line in 0..size_of_val(slice).div_ceil(64) {
-        s.prefetch(start.wrapping_add(line));
-    }
 }

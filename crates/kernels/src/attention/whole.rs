@@ -9,15 +9,14 @@
 //! Chunks, and what a query carries from one to the next, are as in [`widened`](super::widened); scores are in powers of
 //! two. A weight of 0 keeps a position that is not seen out of a sum, whatever is there.
 
-use super::heads::{CHUNK, Heads, MOST_QUERIES, Piece, Query};
+use super::ahead::Ahead;
+use super::heads::{CHUNK, Heads, MOST_QUERIES, Piece, Query, TILE};
 use super::int16::{Columns, Int16Blocks, LARGEST, Pair, key_rows};
 use super::online::{Carry, Places, VECTORS, weigh};
 use crate::memory::bytes_of_mut;
 use crate::simd::{self, Kernel, LANES, Simd, load_part};
 use crate::{Tier, scratch};
 
-/// The most queries that are computed at once.
-const TILE: usize = 4;
 /// What the magnitudes of a query's numbers, or of a chunk's weights, may add up to; with their rounding, by half each,
 /// and that of their sum, the product with the largest key or value is still below 2^31.
 const BUDGET: f32 = 262_000.0;
@@ -93,8 +92,8 @@ impl Kernel for Attend<'_> {
         let mut columns = [Columns::NONE; VECTORS];
         let (mut places, mut value_scales) = (Places::NONE, [[0.0; LANES]; VECTORS]);
         let mut count = 0;
-        let mut pieces = heads.pieces(s);
-        while let Some((piece, again)) = pieces.next(s, heads) {
+        let mut pieces = heads.pieces();
+        while let Some((piece, again)) = pieces.next(heads) {
             if !again {
                 (columns, count) = columns_of(heads, &piece);
                 places = Places::NONE;
@@ -119,6 +118,7 @@ impl Kernel for Attend<'_> {
                     carries: &mut carries[first..end],
                     q: &q[first * pairs..],
                     sums: &mut sums[first * stride..],
+                    ahead: &mut pieces.ahead,
                     totals: &mut totals[first..end],
                     scores,
                     weights,
@@ -206,7 +206,8 @@ struct Chunk<'a> {
 }
 
 /// What belongs to some queries, from the first on.
-struct Tile<'a> {
+struct Tile<'a, 'b> {
+    ahead: &'a mut Ahead<'b>,
     queries: &'a [Query],
     /// What a product of whole numbers and a key's scale make a score by.
     scales: &'a [f32],
@@ -223,6 +224,7 @@ impl Chunk<'_> {
     #[inline(always)]
     fn attend<S: Simd, const N: usize>(&self, s: S, tile: Tile) -> usize {
         let Tile {
+            ahead,
             queries,
             scales,
             carries,
@@ -232,6 +234,7 @@ impl Chunk<'_> {
             scores,
             weights,
         } = tile;
+        ahead.some(s);
         let mut v = 0;
         while v < self.columns.len() {
             v += match (S::WIDE, self.columns.len() - v) {
@@ -239,8 +242,10 @@ impl Chunk<'_> {
                 _ => self.score::<S, N, 1>(s, v, q, scales, scores),
             };
         }
+        ahead.some(s);
         weigh::<S, N>(s, self.places, queries, carries, totals, scores);
         let steps = self.round::<S, N>(s, queries, scores, weights);
+        ahead.some(s);
         let mut d = 0;
         while d < self.value_stride {
             d += match (S::WIDE, (self.value_stride - d) / LANES) {

@@ -5,15 +5,14 @@
 
 use std::ops::Range;
 
+use super::ahead::Ahead;
 use super::cache::Shape;
-use super::heads::{CHUNK, Heads, MOST_QUERIES, Piece, Query};
+use super::heads::{CHUNK, Heads, MOST_QUERIES, Piece, Query, TILE};
 use super::online::{Carry, Place, Places, VECTORS, weigh};
 use super::store::{Store, Widen};
 use crate::simd::{self, Kernel, LANES, Simd};
 use crate::{Tier, scratch};
 
-/// The most queries that are computed at once.
-const TILE: usize = 4;
 /// The distance of rows of keys: no power of two, or they would all fall on the same lines of the cache, and room before
 /// and behind a chunk, as whole vectors of a block are copied, the first and last of which may reach over it.
 const ROW: usize = CHUNK + 2 * LANES;
@@ -78,8 +77,8 @@ impl<B: Widen> Kernel for Attend<'_, B> {
         sums.fill(0.0);
         totals.as_flattened_mut().fill(0.0);
         let mut places = Places::NONE;
-        let mut pieces = heads.pieces(s);
-        while let Some((piece, again)) = pieces.next(s, heads) {
+        let mut pieces = heads.pieces();
+        while let Some((piece, again)) = pieces.next(heads) {
             let Piece {
                 run, start, end, ..
             } = piece;
@@ -108,6 +107,7 @@ impl<B: Widen> Kernel for Attend<'_, B> {
                     queries: &heads.queries[first..last],
                     carries: &mut carries[first..last],
                     sums: &mut sums[first * stride..],
+                    ahead: &mut pieces.ahead,
                     totals: &mut totals[first..last],
                     scores,
                 };
@@ -170,7 +170,8 @@ struct Chunk<'a> {
 }
 
 /// What belongs to some queries, from the first on.
-struct Tile<'a> {
+struct Tile<'a, 'b> {
+    ahead: &'a mut Ahead<'b>,
     queries: &'a [Query],
     carries: &'a mut [Carry],
     sums: &'a mut [f32],
@@ -183,6 +184,7 @@ impl Chunk<'_> {
     #[inline(always)]
     fn attend<S: Simd, const N: usize>(&self, s: S, tile: Tile) -> usize {
         let Tile {
+            ahead,
             queries,
             carries,
             sums,
@@ -190,6 +192,7 @@ impl Chunk<'_> {
             scores,
         } = tile;
         let vectors = (self.end - self.start).div_ceil(LANES);
+        ahead.some(s);
         let mut v = 0;
         while v < vectors {
             // Rows have room for the vectors of a whole chunk.
@@ -198,11 +201,13 @@ impl Chunk<'_> {
                 _ => self.score::<S, N, 1>(s, queries, v, scores),
             };
         }
+        ahead.some(s);
         weigh::<S, N>(s, self.places, queries, carries, totals, scores);
         let mut seen = [0; N];
         for (seen, query) in seen.iter_mut().zip(queries) {
             *seen = query.visible.clamp(self.start, self.end) - self.start;
         }
+        ahead.some(s);
         let mut d = 0;
         while d < self.stride {
             d += match (S::WIDE, (self.stride - d) / LANES) {
