@@ -27,7 +27,10 @@ mod testing;
 
 pub use activation::{gelu, gelu_tanh, silu_mul};
 pub use attention::{AttentionSpan, KvDType, KvLayer, UnknownKvDType, attention, attention_full};
-pub use convolution::{Activation, Convolution, Depthwise, Filters, Images, Window};
+pub use convolution::{
+    Activation, Along, Convolution, Depthwise, Filters, Images, Products, Window, products,
+    products_of_products,
+};
 pub use cpu::{Tier, cpu_tier};
 pub use dequantize::dequantize;
 pub use dtype::DType;

@@ -1,5 +1,5 @@
 //! Convolutions in f32 over images whose channels lie side by side, and products of rows with a matrix, which are convolutions
-//! with a window of one.
+//! with a window of one; a matrix that is computed itself is packed when it is there.
 //!
 //! Images are `[N, height, width, channels]`. Nothing is rearranged: for each position of the window a tile of pixels has the
 //! places of the rows of channels that it sees there, or of a row of zeros, and six pixels at a time are multiplied with 16
@@ -10,17 +10,21 @@
 //! computed beside it.
 
 mod depthwise;
+mod products;
 #[cfg(test)]
 mod tests;
 mod tile;
 
 pub use depthwise::Depthwise;
+pub use products::{Along, Products, products, products_of_products};
+
+use std::cell::Cell;
 
 use crate::memory::Buffer;
 use crate::pool::SharedMut;
 use crate::simd::{self, LANES, Simd, math};
 use crate::{KernelError, Pool, Tier, cpu_tier, scratch};
-use tile::{Block, NOWHERE};
+use tile::{Block, NOWHERE, Weights};
 
 /// Pixels of a block: what they see is to stay in the second-level cache while all weights pass.
 const BLOCK_PIXELS: usize = 96;
@@ -30,6 +34,11 @@ const TASKS_PER_THREAD: usize = 8;
 const SHORT: usize = 1 << 20;
 /// Channels below which what a pixel sees is gathered.
 const FEW_CHANNELS: usize = 8;
+
+thread_local! {
+    /// What a thread's tasks write places to, one after the other.
+    static PLACES: Cell<Vec<usize>> = const { Cell::new(Vec::new()) };
+}
 
 /// How a window passes over an image, in rows and columns. What it sees beyond the image is zero.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -263,7 +272,12 @@ impl Convolution {
             let rows = share(block, blocks, pixels)..share(block + 1, blocks, pixels);
             let run = |x: &[f32], places: &[usize], positions, inputs| {
                 let block = Block {
-                    convolution: self,
+                    weights: Weights {
+                        filters: self.filters,
+                        packed: &self.weights,
+                        bias: Some(&self.bias),
+                        zeros: &self.zeros,
+                    },
                     positions,
                     inputs,
                     x,
@@ -273,6 +287,8 @@ impl Convolution {
                     add: images.add,
                     activation: images.activation,
                     out: &out,
+                    out_first: 0,
+                    out_stride: groups * outputs,
                 };
                 simd::run(tier, block);
             };
@@ -280,16 +296,14 @@ impl Convolution {
                 let terms = self.filters.terms();
                 scratch::with(rows.len() * terms, |seen| {
                     images.gather(rows.clone(), inputs, seen);
-                    let places: Vec<usize> = (0..rows.len()).map(|i| i * terms).collect();
-                    run(seen, &places, 1, terms);
+                    let places: [usize; BLOCK_PIXELS] = std::array::from_fn(|i| i * terms);
+                    run(seen, &places[..rows.len()], 1, terms);
                 });
             } else {
-                run(
-                    images.x,
-                    &images.places(rows.clone(), groups * inputs),
-                    positions,
-                    inputs,
-                );
+                let mut places = PLACES.take();
+                images.places(rows.clone(), groups * inputs, &mut places);
+                run(images.x, &places, positions, inputs);
+                PLACES.set(places);
             }
         });
     }
@@ -348,12 +362,12 @@ impl Images<'_> {
         pixels.map(move |i| (i / (height * width), i / width % height, i % width))
     }
 
-    /// Where the rows of channels begin that pixels see: tiles of them, and in each the pixels' rows for one of the window's
-    /// positions after the other.
-    fn places(&self, pixels: std::ops::Range<usize>, channels: usize) -> Vec<usize> {
+    /// Writes where the rows of channels begin that pixels see: tiles of them, and in each the pixels' rows for one of the
+    /// window's positions after the other.
+    fn places(&self, pixels: std::ops::Range<usize>, channels: usize, places: &mut Vec<usize>) {
         let window = self.window;
         let [height, width] = window.input;
-        let mut places = Vec::with_capacity(pixels.len() * window.positions());
+        places.clear();
         for tile in tile::tiles(pixels) {
             for position in 0..window.positions() {
                 let (ky, kx) = (position / window.kernel[1], position % window.kernel[1]);
@@ -365,7 +379,6 @@ impl Images<'_> {
                 }
             }
         }
-        places
     }
 
     /// Writes what each pixel sees, `[pixels, positions, channels]`.

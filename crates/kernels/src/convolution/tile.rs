@@ -2,7 +2,7 @@
 
 use std::ops::Range;
 
-use super::{Activation, BLOCK_PIXELS, Convolution};
+use super::{Activation, BLOCK_PIXELS, Filters};
 use crate::pool::SharedMut;
 use crate::simd::{Kernel, LANES, Simd, load_part, store_part};
 
@@ -12,8 +12,9 @@ const PIXELS: usize = 6;
 
 /// Panels that are computed together at most.
 const PANELS: usize = 4;
-/// Products of a run, about.
+/// Products of a run at most, and those of all panels together: 32 KiB of weights.
 const RUN: usize = 256;
+const RUNS: usize = 512;
 
 /// The place of a row of zeros.
 pub(super) const NOWHERE: usize = usize::MAX;
@@ -25,8 +26,20 @@ pub(super) fn tiles(pixels: Range<usize>) -> impl Iterator<Item = Range<usize>> 
     (0..count).map(move |i| first + i * n / count..first + (i + 1) * n / count)
 }
 
+/// Packed weights.
+#[derive(Clone, Copy)]
+pub(super) struct Weights<'a> {
+    pub filters: Filters,
+    /// `[groups, panels, positions, inputs, 16]`.
+    pub packed: &'a [f32],
+    /// `[groups, panels, 16]`.
+    pub bias: Option<&'a [f32]>,
+    /// What is seen where there is no pixel; empty where there always is one.
+    pub zeros: &'a [f32],
+}
+
 pub(super) struct Block<'a> {
-    pub convolution: &'a Convolution,
+    pub weights: Weights<'a>,
     /// The rows of channels that a pixel sees, and their lengths within a group.
     pub positions: usize,
     pub inputs: usize,
@@ -39,6 +52,9 @@ pub(super) struct Block<'a> {
     pub add: Option<&'a [f32]>,
     pub activation: Activation,
     pub out: &'a SharedMut<f32>,
+    /// Where the first pixel's outputs begin, and how far those of the next are from there.
+    pub out_first: usize,
+    pub out_stride: usize,
 }
 
 impl Kernel for Block<'_> {
@@ -46,18 +62,19 @@ impl Kernel for Block<'_> {
 
     #[inline(always)]
     fn run<S: Simd>(self, s: S) {
-        let groups = self.convolution.filters.groups;
-        let of_group = self.convolution.filters.panels();
+        let filters = self.weights.filters;
+        let (groups, of_group) = (filters.groups, filters.panels());
         assert!(self.panels.end <= groups * of_group);
+        assert!(self.weights.packed.len() == groups * of_group * filters.terms() * LANES);
         assert!(self.places.len() == self.pixels.len() * self.positions);
-        assert!(self.positions * self.inputs == self.convolution.filters.terms());
+        assert!(self.positions * self.inputs == filters.terms());
         let channels = groups * self.inputs;
         for place in self.places {
             assert!(
                 *place == NOWHERE || (*place <= self.x.len() && channels <= self.x.len() - *place)
             );
         }
-        assert!(self.convolution.zeros.len() >= channels || !self.places.contains(&NOWHERE));
+        assert!(self.weights.zeros.len() >= channels || !self.places.contains(&NOWHERE));
         assert!(self.pixels.len() <= BLOCK_PIXELS);
         let mut sums = [[0.0; LANES]; BLOCK_PIXELS * PANELS];
         let mut panel = self.panels.start;
@@ -74,7 +91,7 @@ impl Kernel for Block<'_> {
             };
             let sums = &mut sums[..self.pixels.len() * together];
             sums.fill([0.0; LANES]);
-            for run in self.runs() {
+            for run in self.runs(together) {
                 for tile in tiles(self.pixels.clone()) {
                     let at = tile.start - self.pixels.start;
                     let places = &self.places[at * self.positions..];
@@ -116,10 +133,11 @@ struct Run {
 
 impl Block<'_> {
     /// All products in their order, in runs whose weights stay in the first-level cache while all pixels pass.
-    fn runs(&self) -> impl Iterator<Item = Run> {
+    fn runs(&self, panels: usize) -> impl Iterator<Item = Run> {
         let (positions, inputs) = (self.positions, self.inputs);
-        let together = (RUN / inputs).max(1);
-        let parts = inputs.div_ceil(RUN);
+        let len = RUN.min(RUNS / panels);
+        let together = (len / inputs).max(1);
+        let parts = inputs.div_ceil(len);
         (0..positions).step_by(together).flat_map(move |first| {
             (0..parts).map(move |part| Run {
                 positions: first..(first + together).min(positions),
@@ -142,27 +160,33 @@ impl Block<'_> {
         panel: usize,
         sums: &mut [[f32; LANES]],
     ) {
-        let convolution = self.convolution;
-        let filters = convolution.filters;
+        let Weights {
+            filters,
+            packed,
+            zeros,
+            ..
+        } = self.weights;
         let group = panel / filters.panels();
         let panel_len = filters.terms() * LANES;
         let first = run.positions.start * self.inputs + run.channels.start;
         // Between the run's channels of one position and those of the next.
         let skipped = (self.inputs - run.channels.len()) * LANES;
-        let sums = sums.as_chunks_mut::<Q>().0;
+        // Of a known length, or what is summed would be written to memory at each step.
+        let sums = sums.as_chunks_mut::<Q>().0.first_chunk_mut::<P>();
+        let sums = sums.expect("a sum for each pixel; this is a bug");
         let mut acc = [[s.splat(0.0); Q]; P];
-        for (acc, sums) in acc.iter_mut().zip(&*sums) {
+        for (acc, sums) in acc.iter_mut().zip(sums.iter()) {
             for (acc, sum) in acc.iter_mut().zip(sums) {
                 *acc = s.load(sum);
             }
         }
-        let mut weights = [convolution.weights.as_ptr(); Q];
+        let mut weights = [packed.as_ptr(); Q];
         for (q, weights) in weights.iter_mut().enumerate() {
             // SAFETY: the panel is there, and has the run's products.
             *weights = unsafe { weights.add((panel + q) * panel_len + first * LANES) };
         }
         for places in places.as_chunks::<P>().0 {
-            let mut rows = [convolution.zeros.as_ptr(); P];
+            let mut rows = [zeros.as_ptr(); P];
             for (row, place) in rows.iter_mut().zip(places) {
                 if *place != NOWHERE {
                     // SAFETY: a row begins there.
@@ -202,19 +226,20 @@ impl Block<'_> {
     /// Writes what becomes of all pixels' sums, each with `together` panels from `panel`.
     #[inline(always)]
     fn finish<S: Simd>(&self, s: S, sums: &[[f32; LANES]], together: usize, panel: usize) {
-        let convolution = self.convolution;
-        let filters = convolution.filters;
+        let filters = self.weights.filters;
         let of_group = filters.panels();
         let group = panel / of_group;
-        let channels = filters.groups * filters.outputs;
         for q in 0..together {
             let output = (panel + q) % of_group * LANES;
             let count = LANES.min(filters.outputs - output);
-            let bias = load_part(s, &convolution.bias[(panel + q) * LANES..][..LANES], 0.0);
+            let bias = self.weights.bias;
+            let bias = bias.map_or(s.splat(0.0), |bias| {
+                load_part(s, &bias[(panel + q) * LANES..][..LANES], 0.0)
+            });
             let first = group * filters.outputs + output;
             let of_panel = sums.iter().skip(q).step_by(together);
             for (pixel, sum) in self.pixels.clone().zip(of_panel) {
-                let at = pixel * channels + first;
+                let at = self.out_first + pixel * self.out_stride + first;
                 let mut sum = s.add(s.load(sum), bias);
                 if let Some(add) = self.add {
                     sum = s.add(sum, load_part(s, &add[at..][..count], 0.0));
