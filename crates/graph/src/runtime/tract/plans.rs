@@ -64,6 +64,8 @@ pub(super) struct Plans {
     model: InferenceModel,
     inputs: Vec<ValueInfo>,
     pool: Arc<Pool>,
+    /// Of intermediate values, of all plans.
+    memory: Arc<layers::Memory>,
     /// Whether a batch is computed sample by sample.
     is_apart: bool,
     /// For all shapes, where there is one.
@@ -113,6 +115,7 @@ impl Plans {
             model,
             inputs: inputs.to_vec(),
             pool: Arc::clone(pool),
+            memory: Arc::default(),
             is_apart: false,
             general: None,
             known: AtomicU8::new(Known::Nothing as u8),
@@ -175,10 +178,14 @@ impl Plans {
         else {
             return Ok(false);
         };
-        match model.symbols.get(name) {
-            Some(count) => guarded(|| samples::are_independent(model, &count)),
-            None => Ok(false),
+        let Some(count) = model.symbols.get(name) else {
+            return Ok(false);
+        };
+        let mixing = guarded(|| samples::what_mixes(model, &count))?;
+        if let Some(what) = &mixing {
+            tracing::debug!(what, "a batch is computed as one");
         }
+        Ok(mixing.is_none())
     }
 
     /// A plan of a model that is free of what only its author needed.
@@ -187,8 +194,13 @@ impl Plans {
             model.optimize()?;
             model.into_runnable()
         };
-        guarded(|| layers::with_layers(model, &self.pool).and_then(run))
-            .or_else(|_| guarded(|| run(model.clone())))
+        let layered =
+            guarded(|| layers::with_layers(model, &self.pool, &self.memory).and_then(run));
+        layered.or_else(|error| {
+            let plan = guarded(|| run(model.clone()))?;
+            tracing::warn!(%error, "a network runs by tract's own operators, which are slower");
+            Ok(plan)
+        })
     }
 
     /// Runs the network.

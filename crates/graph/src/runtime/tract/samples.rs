@@ -20,8 +20,8 @@ use tract_onnx::tract_hir::internal::*;
 
 use super::operators::Ours;
 
-/// Whether the rows of all outputs depend on the same row of the inputs only, where `samples` is how many rows there are.
-pub(super) fn are_independent(model: &TypedModel, samples: &Symbol) -> TractResult<bool> {
+/// What keeps the rows of outputs from depending on the same row of the inputs only, where `samples` is how many rows there are.
+pub(super) fn what_mixes(model: &TypedModel, samples: &Symbol) -> TractResult<Option<String>> {
     // The dimension that counts samples, of each value that has one.
     let mut along: HashMap<OutletId, usize> = HashMap::new();
     for id in model.eval_order()? {
@@ -34,8 +34,9 @@ pub(super) fn are_independent(model: &TypedModel, samples: &Symbol) -> TractResu
         for slot in 0..node.outputs.len() {
             let outlet = OutletId::new(id, slot);
             let fact = model.outlet_fact(outlet)?;
+            let mixes = || Ok(Some(format!("{} ({})", node.name, node.op.name())));
             let Ok(count) = count_of(fact, samples) else {
-                return Ok(false);
+                return mixes();
             };
             if counted.is_empty() {
                 let is_same_for_all =
@@ -44,19 +45,26 @@ pub(super) fn are_independent(model: &TypedModel, samples: &Symbol) -> TractResu
                     Some(axis) if is_same_for_all => {
                         along.insert(outlet, axis);
                     }
-                    Some(_) => return Ok(false),
+                    Some(_) => return mixes(),
                     None => {}
                 }
             } else if count.is_some() && carried(model, node, &counted, slot)? == count {
                 along.extend(count.map(|axis| (outlet, axis)));
             } else {
-                return Ok(false);
+                return mixes();
             }
         }
     }
     let first = |outlet: &OutletId| along.get(outlet) == Some(&0);
     let (inputs, outputs) = (model.input_outlets()?, model.output_outlets()?);
-    Ok(inputs.iter().chain(outputs).all(first))
+    let mut ends = inputs.iter().chain(outputs);
+    let other = ends.find(|outlet| !first(outlet));
+    Ok(other.map(|outlet| {
+        format!(
+            "{}, whose rows are not samples",
+            model.node(outlet.node).name
+        )
+    }))
 }
 
 /// The dimension of a value whose size is the number of samples.

@@ -1,15 +1,15 @@
-//! The memory of a plan's intermediate values, which stays for its next run: fresh memory costs as much time as a layer.
+//! The memory of a network's intermediate values, which stays for its next run: fresh memory costs as much time as a layer.
 
 use std::sync::{Mutex, PoisonError};
 
 use tract_onnx::tract_hir::internal::*;
 
-/// Bytes that are kept at most while nobody uses them.
+/// Bytes that are kept at most while nobody uses them, for all plans of a network.
 const KEPT_BYTES: usize = 128 << 20;
 
 /// Values that were given out, the last ones last.
 #[derive(Default)]
-pub(super) struct Memory(Mutex<Vec<TValue>>);
+pub(in crate::runtime::tract) struct Memory(Mutex<Vec<TValue>>);
 
 impl Memory {
     /// A tensor of this shape with any content.

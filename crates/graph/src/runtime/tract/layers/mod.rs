@@ -1,13 +1,17 @@
-//! Convolutions and products with constant matrices by our own kernels.
+//! Convolutions and products by our own kernels, with constant matrices and of two computed values, as attention is made of.
 //!
 //! The kernels take values whose channels are their last dimension, and tract's graphs mostly have them elsewhere. So the
 //! graph is written anew: a value exists as tract had it, or with its channels last, or as both where both are needed.
 //! Operators between layers that tract can move the channels of, such as poolings, work on what is there, so that between
 //! layers nothing is rearranged. What follows a layer element by element becomes part of it.
 
+mod chains;
 mod layer;
 mod memory;
+mod pairs;
 mod recognise;
+#[cfg(test)]
+mod tests;
 
 use std::collections::{HashMap, HashSet};
 
@@ -22,13 +26,26 @@ use tract_onnx::tract_core::ops::nn::{DataFormat, Reduce};
 use tract_onnx::tract_core::ops::source::TypedSource;
 use tract_onnx::tract_hir::internal::*;
 
+use super::operators::Ours;
+use chains::Chain;
 use layer::{Layer, Weights};
-use memory::Memory;
+pub(super) use memory::Memory;
+use pairs::Pairs;
 use recognise::Found;
 
-/// The model with layers where they can stand for its nodes.
-pub(super) fn with_layers(model: &TypedModel, pool: &Arc<Pool>) -> TractResult<TypedModel> {
-    let mut layers: HashMap<usize, Found> = HashMap::new();
+/// What stands for some nodes.
+enum Stands {
+    Layer(Found),
+    Pairs(Chain),
+}
+
+/// The model with layers where they can stand for its nodes, and operators of ours on all threads.
+pub(super) fn with_layers(
+    model: &TypedModel,
+    pool: &Arc<Pool>,
+    memory: &Arc<Memory>,
+) -> TractResult<TypedModel> {
+    let mut layers: HashMap<usize, Stands> = HashMap::new();
     let mut taken: HashSet<usize> = HashSet::new();
     for id in model.eval_order()? {
         let node = model.node(id);
@@ -39,7 +56,10 @@ pub(super) fn with_layers(model: &TypedModel, pool: &Arc<Pool>) -> TractResult<T
             found.extend(model, |node| !taken.contains(&node))?;
             taken.extend(&found.nodes);
             // It takes the place of the last node, when all that it needs is there.
-            layers.insert(found.output.node, found);
+            layers.insert(found.output.node, Stands::Layer(found));
+        } else if let Some(chain) = chains::chain(model, node, |node| !taken.contains(&node))? {
+            taken.extend(&chain.nodes);
+            layers.insert(chain.output.node, Stands::Pairs(chain));
         }
     }
     if layers.is_empty() {
@@ -54,13 +74,14 @@ pub(super) fn with_layers(model: &TypedModel, pool: &Arc<Pool>) -> TractResult<T
         },
         values: HashMap::new(),
         pool,
-        memory: Arc::default(),
+        memory,
     };
     for id in model.eval_order()? {
-        if let Some(found) = layers.remove(&id) {
-            writer.layer(found)?;
-        } else if !taken.contains(&id) {
-            writer.node(model.node(id))?;
+        match layers.remove(&id) {
+            Some(Stands::Layer(found)) => writer.layer(found)?,
+            Some(Stands::Pairs(chain)) => writer.pairs(chain)?,
+            None if taken.contains(&id) => {}
+            None => writer.node(model.node(id))?,
         }
     }
     writer.finish()
@@ -80,7 +101,7 @@ struct Writer<'a> {
     new: TypedModel,
     values: HashMap<OutletId, Value>,
     pool: &'a Arc<Pool>,
-    memory: Arc<Memory>,
+    memory: &'a Arc<Memory>,
 }
 
 impl Writer<'_> {
@@ -169,11 +190,26 @@ impl Writer<'_> {
             rows: found.rows,
             activation: found.activation,
             pool: Arc::clone(self.pool),
-            memory: Arc::clone(&self.memory),
+            memory: Arc::clone(self.memory),
         };
         let name = &self.old.node(found.output.node).name;
         let output = self.new.wire_node(name, layer, &inputs)?[0];
         self.is_at(found.output, found.output_axis, output)
+    }
+
+    fn pairs(&mut self, chain: Chain) -> TractResult<()> {
+        let inputs = chain.inputs.iter().map(|input| self.plain(*input));
+        let inputs = inputs.collect::<TractResult<TVec<_>>>()?;
+        let pairs = Pairs {
+            first: chain.first,
+            then: chain.then,
+            pool: Arc::clone(self.pool),
+            memory: Arc::clone(self.memory),
+        };
+        let name = &self.old.node(chain.output.node).name;
+        let output = self.new.wire_node(name, pairs, &inputs)?[0];
+        self.value(chain.output).plain = Some(output);
+        Ok(())
     }
 
     fn node(&mut self, node: &TypedNode) -> TractResult<()> {
@@ -187,7 +223,11 @@ impl Writer<'_> {
         }
         let inputs = node.inputs.iter().map(|input| self.plain(*input));
         let inputs = inputs.collect::<TractResult<TVec<_>>>()?;
-        let outputs = self.new.wire_node(&*node.name, node.op.clone(), &inputs)?;
+        let op = match node.op_as::<Ours>() {
+            Some(ours) => Box::new(ours.on(self.pool)),
+            None => node.op.clone(),
+        };
+        let outputs = self.new.wire_node(&*node.name, op, &inputs)?;
         for (slot, output) in outputs.into_iter().enumerate() {
             self.value(OutletId::new(node.id, slot)).plain = Some(output);
         }
@@ -339,76 +379,5 @@ fn channels_last(node: &TypedNode, change: &AxisOp) -> Option<Box<dyn TypedOp>> 
         let op = node.op_as::<Downsample>()?;
         let axis = change.transform_axis(op.axis)?;
         Some(Box::new(Downsample { axis, ..op.clone() }))
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use tract_onnx::tract_core::ops::cnn::{Conv, KernelFormat, PaddingSpec};
-    use tract_onnx::tract_core::ops::math;
-
-    use super::*;
-
-    fn conv(model: &mut TypedModel, name: &str, x: OutletId, channels: [usize; 2]) -> OutletId {
-        let [inputs, outputs] = channels;
-        let spec = PoolSpec {
-            data_format: DataFormat::NCHW,
-            kernel_shape: tvec!(3, 3),
-            padding: PaddingSpec::Explicit(tvec!(1, 1), tvec!(1, 1)),
-            dilations: None,
-            strides: None,
-            input_channels: inputs,
-            output_channels: outputs,
-        };
-        let kernel = Tensor::zero::<f32>(&[outputs, inputs, 3, 3]).unwrap();
-        let kernel = model.add_const(format!("{name}.kernel"), kernel).unwrap();
-        let bias = Tensor::zero::<f32>(&[outputs]).unwrap();
-        let bias = model.add_const(format!("{name}.bias"), bias).unwrap();
-        let op = Conv {
-            pool_spec: spec,
-            kernel_fmt: KernelFormat::OIHW,
-            group: 1,
-            q_params: None,
-        };
-        model.wire_node(name, op, &[x, kernel, bias]).unwrap()[0]
-    }
-
-    #[test]
-    fn nothing_is_rearranged_between_layers() {
-        let mut model = TypedModel::default();
-        let x = model.add_source("x", f32::fact([1, 6, 9, 9])).unwrap();
-        let zero = Tensor::zero::<f32>(&[1, 1, 1, 1]).unwrap();
-        let zero = model.add_const("zero", zero).unwrap();
-        let first = conv(&mut model, "first", x, [6, 20]);
-        let relu = model
-            .wire_node("relu", math::max(), &[first, zero])
-            .unwrap()[0];
-        let pool = MaxPool {
-            pool_spec: PoolSpec {
-                data_format: DataFormat::NCHW,
-                kernel_shape: tvec!(2, 2),
-                padding: PaddingSpec::Valid,
-                dilations: None,
-                strides: Some(tvec!(2, 2)),
-                input_channels: 20,
-                output_channels: 20,
-            },
-            with_index_outputs: None,
-        };
-        let pooled = model.wire_node("pool", pool, &[relu]).unwrap()[0];
-        let second = conv(&mut model, "second", pooled, [20, 20]);
-        let sum = model
-            .wire_node("sum", math::add(), &[second, pooled])
-            .unwrap()[0];
-        model.select_output_outlets(&[sum]).unwrap();
-        let layered = with_layers(&model, &Arc::new(Pool::new(1))).unwrap();
-        let count = |is: fn(&TypedNode) -> bool| layered.nodes().iter().filter(|n| is(n)).count();
-        assert_eq!(count(|node| node.op_is::<Layer>()), 2);
-        assert_eq!(count(|node| node.op_is::<TypedBinOp>()), 0);
-        assert_eq!(
-            count(|node| node.op_is::<AxisOp>()),
-            2,
-            "at input and output"
-        );
     }
 }

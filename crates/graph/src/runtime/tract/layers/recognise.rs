@@ -55,12 +55,12 @@ pub(super) fn layer(model: &TypedModel, node: &TypedNode) -> TractResult<Option<
 }
 
 /// The value of a constant of single precision.
-fn constant(model: &TypedModel, outlet: OutletId) -> TractResult<Option<&Arc<Tensor>>> {
+pub(super) fn constant(model: &TypedModel, outlet: OutletId) -> TractResult<Option<&Arc<Tensor>>> {
     let value = model.outlet_fact(outlet)?.konst.as_ref();
     Ok(value.filter(|value| value.datum_type() == f32::datum_type() && value.is_plain_ram()))
 }
 
-fn numbers(tensor: &Tensor) -> TractResult<Vec<f32>> {
+pub(super) fn numbers(tensor: &Tensor) -> TractResult<Vec<f32>> {
     Ok(tensor.try_as_plain_ram()?.as_slice::<f32>()?.to_vec())
 }
 
@@ -217,6 +217,33 @@ fn product(model: &TypedModel, node: &TypedNode, einsum: &EinSum) -> TractResult
     }))
 }
 
+/// The one node that uses a value, where it gives one of the same shape and type.
+pub(super) fn next(model: &TypedModel, outlet: OutletId) -> TractResult<Option<&TypedNode>> {
+    let Some(next) = only_successor(model, outlet)? else {
+        return Ok(None);
+    };
+    let (before, after) = (model.outlet_fact(outlet)?, next.outputs.first());
+    let keeps = after.is_some_and(|after| {
+        after.fact.shape == before.shape && after.fact.datum_type == before.datum_type
+    });
+    Ok(Some(next).filter(|next| keeps && next.outputs.len() == 1))
+}
+
+/// The one node that uses a value, where the model does not give the value itself.
+pub(super) fn only_successor(
+    model: &TypedModel,
+    outlet: OutletId,
+) -> TractResult<Option<&TypedNode>> {
+    let of_all = model.output_outlets()?.contains(&outlet);
+    let successors = model.node(outlet.node).outputs[outlet.slot]
+        .successors
+        .as_slice();
+    Ok(match successors {
+        [one] if !of_all => Some(model.node(one.node)),
+        _ => None,
+    })
+}
+
 impl Found {
     /// Takes the nodes that follow into the layer, as far as they can be part of it and are of no other layer.
     pub(super) fn extend(
@@ -224,7 +251,7 @@ impl Found {
         model: &TypedModel,
         is_free: impl Fn(usize) -> bool,
     ) -> TractResult<()> {
-        while let Some(next) = self.next(model)?.filter(|next| is_free(next.id)) {
+        while let Some(next) = next(model, self.output)?.filter(|next| is_free(next.id)) {
             let is_part = match next.op_as::<TypedBinOp>() {
                 Some(op) => self.take_binary(model, next, op)?,
                 None => self.take_function(next),
@@ -236,25 +263,6 @@ impl Found {
             self.nodes.push(next.id);
         }
         Ok(())
-    }
-
-    /// The one node that uses what the layer gives.
-    fn next<'m>(&self, model: &'m TypedModel) -> TractResult<Option<&'m TypedNode>> {
-        let of_all = model.output_outlets()?.contains(&self.output);
-        let successors = model.node(self.output.node).outputs[self.output.slot]
-            .successors
-            .as_slice();
-        match successors {
-            [one] if !of_all => {
-                let next = model.node(one.node);
-                let (before, after) = (model.outlet_fact(self.output)?, next.outputs.first());
-                let keeps = after.is_some_and(|after| {
-                    after.fact.shape == before.shape && after.fact.datum_type == before.datum_type
-                });
-                Ok(Some(next).filter(|next| keeps && next.outputs.len() == 1))
-            }
-            _ => Ok(None),
-        }
     }
 
     fn take_binary(

@@ -1,6 +1,6 @@
 //! LayerNormalization (Ba et al., "Layer Normalization", 2016), which tract takes apart into a dozen passes over its input.
 
-use hearth_kernels::{Pool, layer_norm};
+use hearth_kernels::layer_norm;
 use tract_onnx::tract_hir::internal::*;
 
 use super::*;
@@ -40,6 +40,10 @@ impl Operator for LayerNormalization {
     }
 
     fn eval(&self, inputs: &[TValue]) -> TractResult<TVec<Tensor>> {
+        self.eval_on(&Pool::new(1), inputs)
+    }
+
+    fn eval_on(&self, pool: &Pool, inputs: &[TValue]) -> TractResult<TVec<Tensor>> {
         let x = input(inputs, 0)?;
         let axis = axis(self.axis, x.rank())?;
         let row: TVec<usize> = x.shape()[axis..].into();
@@ -64,9 +68,13 @@ impl Operator for LayerNormalization {
         {
             let mut out = y.try_as_plain_ram_mut()?;
             let out = out.as_slice_mut::<f32>()?;
-            layer_norm(&Pool::new(1), values, &scale, &bias, self.epsilon, out);
+            layer_norm(pool, values, &scale, &bias, self.epsilon, out);
         }
-        let mut outputs = tvec!(y.cast_to_dt(x.datum_type())?.into_owned());
+        let y = match x.datum_type() {
+            DatumType::F32 => y,
+            other => y.cast_to_dt(other)?.into_owned(),
+        };
+        let mut outputs = tvec!(y);
         if self.outputs > 1 {
             let mut shape: TVec<usize> = x.shape().into();
             shape[axis..].fill(1);

@@ -21,6 +21,7 @@ mod unique;
 use std::fmt::Debug;
 use std::sync::Arc;
 
+use hearth_kernels::Pool;
 use tract_onnx::model::{OnnxOpRegister, ParsingContext};
 use tract_onnx::pb::NodeProto;
 use tract_onnx::tract_hir::internal::*;
@@ -67,6 +68,14 @@ trait Operator: Debug + Send + Sync {
     /// The inputs don't fit together.
     fn eval(&self, inputs: &[TValue]) -> TractResult<TVec<Tensor>>;
 
+    /// The same, on the threads of a pool.
+    ///
+    /// # Errors
+    /// As [`Operator::eval`].
+    fn eval_on(&self, _: &Pool, inputs: &[TValue]) -> TractResult<TVec<Tensor>> {
+        self.eval(inputs)
+    }
+
     /// Whether the first output is of the first input's type and shape.
     fn keeps_shape(&self) -> bool {
         false
@@ -80,10 +89,12 @@ trait Operator: Debug + Send + Sync {
 }
 
 /// An operator as a node of tract's.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub(super) struct Ours {
     name: String,
     operator: Arc<dyn Operator>,
+    /// Whose threads it runs on; that of the caller without one.
+    pool: Option<Arc<Pool>>,
     /// Which of what it gives the node has names for.
     wanted: TVec<bool>,
 }
@@ -99,12 +110,27 @@ fn ours(
     let ours = Ours {
         name: node.op_type.clone(),
         operator: read(context, node)?,
+        pool: None,
         wanted: node.output.iter().map(|name| !name.is_empty()).collect(),
     };
     Ok((expand(ours), vec![]))
 }
 
+impl Debug for Ours {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{:?}", self.operator)
+    }
+}
+
 impl Ours {
+    /// The same, on the threads of a pool.
+    pub(super) fn on(&self, pool: &Arc<Pool>) -> Ours {
+        Ours {
+            pool: Some(Arc::clone(pool)),
+            ..self.clone()
+        }
+    }
+
     /// As of its operator.
     pub(super) fn carries(&self, dim: usize, rank: usize) -> bool {
         self.operator.carries(dim, rank)
@@ -131,7 +157,10 @@ impl EvalOp for Ours {
     op_out_of_plan!();
 
     fn eval(&self, _: &EvalContext, inputs: TVec<TValue>) -> TractResult<TVec<TValue>> {
-        let outputs = self.operator.eval(&inputs)?;
+        let outputs = match &self.pool {
+            Some(pool) => self.operator.eval_on(pool, &inputs),
+            None => self.operator.eval(&inputs),
+        }?;
         Ok(outputs.into_iter().map(Tensor::into_tvalue).collect())
     }
 }
