@@ -8,7 +8,8 @@ use ort::environment::Environment;
 use ort::logging::LogLevel;
 use ort::session::builder::GraphOptimizationLevel;
 use ort::session::{Session, SessionInputValue, SessionInputs};
-use ort::value::{DynValue, Tensor};
+use ort::value::{DynValue, Tensor, TensorRef};
+use zerocopy::{FromBytes, Immutable};
 
 use super::check::Signature;
 use super::find::Candidate;
@@ -139,10 +140,7 @@ impl Network for OnnxRuntimeNetwork {
             .zip(inputs)
             .map(|(info, tensor)| {
                 let value = to_value(tensor)?;
-                Ok((
-                    Cow::Borrowed(info.name.as_str()),
-                    SessionInputValue::from(value),
-                ))
+                Ok((Cow::Borrowed(info.name.as_str()), value))
             })
             .collect::<Result<Vec<_>>>()?;
         let mut session = self
@@ -168,12 +166,24 @@ impl Network for OnnxRuntimeNetwork {
     }
 }
 
-/// Runs `$body` with `$t` the Rust type of an element type, and `$read` and `$write` its ways from and to bytes.
+/// Bytes as the elements that they are, where they lie as such.
+fn view<T: FromBytes + Immutable>(bytes: &[u8]) -> Option<&[T]> {
+    <[T]>::ref_from_bytes(bytes).ok()
+}
+
+/// For elements that are read one by one.
+fn no_view<T>(_: &[u8]) -> Option<&[T]> {
+    None
+}
+
+/// Runs `$body` with `$t` the Rust type of an element type, `$view` its way to look at bytes, and `$read` and `$write` its ways
+/// from and to them.
 macro_rules! with_type {
-    ($dtype:expr, $t:ident, $read:ident, $write:ident, $body:expr) => {{
+    ($dtype:expr, $t:ident, $view:ident, $read:ident, $write:ident, $body:expr) => {{
         macro_rules! number {
-            ($rust:ty) => {{
+            ($rust:ty, $how:ident) => {{
                 type $t = $rust;
+                let $view = $how::<$rust>;
                 let $read = |b: &[u8]| {
                     let mut raw = [0; size_of::<$rust>()];
                     raw.copy_from_slice(b);
@@ -184,20 +194,21 @@ macro_rules! with_type {
             }};
         }
         match $dtype {
-            DataType::Float => number!(f32),
-            DataType::Double => number!(f64),
-            DataType::Float16 => number!(half::f16),
-            DataType::Bfloat16 => number!(half::bf16),
-            DataType::Int8 => number!(i8),
-            DataType::Int16 => number!(i16),
-            DataType::Int32 => number!(i32),
-            DataType::Int64 => number!(i64),
-            DataType::Uint8 => number!(u8),
-            DataType::Uint16 => number!(u16),
-            DataType::Uint32 => number!(u32),
-            DataType::Uint64 => number!(u64),
+            DataType::Float => number!(f32, view),
+            DataType::Double => number!(f64, view),
+            DataType::Float16 => number!(half::f16, no_view),
+            DataType::Bfloat16 => number!(half::bf16, no_view),
+            DataType::Int8 => number!(i8, view),
+            DataType::Int16 => number!(i16, view),
+            DataType::Int32 => number!(i32, view),
+            DataType::Int64 => number!(i64, view),
+            DataType::Uint8 => number!(u8, view),
+            DataType::Uint16 => number!(u16, view),
+            DataType::Uint32 => number!(u32, view),
+            DataType::Uint64 => number!(u64, view),
             DataType::Bool => {
                 type $t = bool;
+                let $view = no_view::<bool>;
                 let $read = |b: &[u8]| b[0] != 0;
                 let $write = |x: &bool, out: &mut Vec<u8>| out.push(u8::from(*x));
                 $body
@@ -206,22 +217,28 @@ macro_rules! with_type {
     }};
 }
 
-fn to_value(tensor: &HostTensor) -> Result<DynValue> {
-    with_type!(tensor.dtype(), T, read, write, {
+/// A tensor as an input, without a copy where it lies in memory as it has to.
+fn to_value(tensor: &HostTensor) -> Result<SessionInputValue<'_>> {
+    with_type!(tensor.dtype(), T, view, read, write, {
         let _ = write;
+        let shape = tensor.shape().to_vec();
+        if let Some(values) = view(tensor.bytes()).filter(|values| !values.is_empty()) {
+            let value = TensorRef::<T>::from_array_view((shape, values)).map_err(error)?;
+            return Ok(SessionInputValue::from(value));
+        }
         let values: Vec<T> = tensor
             .bytes()
             .chunks_exact(size_of::<T>())
             .map(read)
             .collect();
-        let value = Tensor::<T>::from_array((tensor.shape().to_vec(), values)).map_err(error)?;
-        Ok(value.into_dyn())
+        let value = Tensor::<T>::from_array((shape, values)).map_err(error)?;
+        Ok(SessionInputValue::from(value))
     })
 }
 
 fn from_value(value: &DynValue, dtype: DataType) -> Result<HostTensor> {
-    with_type!(dtype, T, read, write, {
-        let _ = read;
+    with_type!(dtype, T, view, read, write, {
+        let _ = (view, read);
         let (shape, values) = value.try_extract_tensor::<T>().map_err(error)?;
         let mut bytes = Vec::with_capacity(size_of_val(values));
         for x in values {
