@@ -51,14 +51,35 @@ def export(model, args, dynamic, folder, hearth):
 class Hearth:
     """The example `speed` with an engine, which runs what it is told to."""
 
-    def __init__(self, onnx, engine, threads):
+    def __init__(self, model, engine, threads):
         program = ROOT / "target/release/examples/speed"
-        self.process = subprocess.Popen([program, onnx, engine, str(threads)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+        self.process = subprocess.Popen([program, model, engine, str(threads)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+        self.load_ms = json.loads(self.process.stdout.readline())[0]
 
-    def run(self, inputs, runs):
-        self.process.stdin.write(json.dumps({"inputs": inputs, "runs": runs}) + "\n")
+    def run(self, inputs, runs, output=None):
+        self.process.stdin.write(json.dumps({"inputs": inputs, "runs": runs, "output": output}) + "\n")
         self.process.stdin.flush()
         return json.loads(self.process.stdout.readline())
+
+    def memory(self):
+        """Bytes that it has, and had at most."""
+        lines = Path(f"/proc/{self.process.pid}/status").read_text().splitlines()
+        said = dict(line.split(":", 1) for line in lines)
+        return tuple(int(said[name].split()[0]) * 1024 for name in ("VmRSS", "VmHWM"))
+
+    def end(self):
+        self.process.stdin.close()
+        self.process.wait()
+
+
+def written(args, folder):
+    """Tensors as Hearth's orders name them."""
+    files = []
+    for i, x in enumerate(args):
+        file = folder / f"{i}.bin"
+        file.write_bytes(x.numpy().tobytes())
+        files.append({"dtype": str(x.dtype).removeprefix("torch."), "shape": list(x.shape), "file": str(file)})
+    return files
 
 
 def timed(call, runs):
@@ -81,11 +102,7 @@ def measure(name, model, cases, dynamic, folder, options):
     session = onnxruntime.InferenceSession(str(onnx), settings, providers=["CPUExecutionProvider"])
     tract, ort = (Hearth(onnx, engine, options.threads) for engine in ("tract", "onnxruntime"))
     for case, args in cases:
-        files = []
-        for i, x in enumerate(args):
-            file = folder / f"{i}.bin"
-            file.write_bytes(x.numpy().tobytes())
-            files.append({"dtype": str(x.dtype).removeprefix("torch."), "shape": list(x.shape), "file": str(file)})
+        files = written(args, folder)
         feed = {i.name: x.numpy() for i, x in zip(session.get_inputs(), args)}
 
         def eager():
@@ -109,8 +126,7 @@ def measure(name, model, cases, dynamic, folder, options):
         row = {way: statistics.median(runs) for way, runs in took.items()}
         print(json.dumps({"network": name, "case": case} | {way: round_ms(ms) for way, ms in row.items()}), flush=True)
     for each in (tract, ort):
-        each.process.stdin.close()
-        each.process.wait()
+        each.end()
 
 
 def round_ms(ms):
