@@ -3,7 +3,7 @@
   cargo build --release -p hearth -p hearth-graph --example golden
   python oracle/graph_matrix.py [NAME...]           adds lines to a file of results; all that are not there yet without a name
   python oracle/graph_matrix.py --script [NAME...]  the same of TorchScript, traced and some scripted, in a file of its own beside it
-  python oracle/graph_matrix.py --table             writes the table in docs/models.md from both
+  python oracle/graph_matrix.py --table             writes the tables in docs/models.md, those that there are results of
 
 Needs torch, torchvision, timm, transformers, onnx. A model passes where ONNX's checker accepts what it was lowered to and an
 engine's answers to two batches of different sizes are PyTorch's within 1e-4 of a number and of its tensor's root mean square.
@@ -13,6 +13,7 @@ ONNX Runtime is used where `hearth doctor` finds it. Results of several PyTorch 
 import argparse
 import inspect
 import json
+import re
 import subprocess
 import tempfile
 import time
@@ -30,7 +31,9 @@ from graph_golden import DYNAMIC, SEED, Cnn, Gru, Lstm, Mlp, export, flat, randn
 ROOT = Path(__file__).parent.parent
 GOLDEN = ROOT / "target/release/examples/golden"
 PAGE = ROOT / "docs/models.md"
-BEGIN, END = "<!-- matrix: written by oracle/graph_matrix.py -->", "<!-- end of the matrix -->"
+# What begins and ends the tables of exported programs and of TorchScript.
+MATRIX = "<!-- matrix: written by oracle/graph_matrix.py -->", "<!-- end of the matrix -->"
+SCRIPTS = "<!-- TorchScript: written by oracle/graph_matrix.py -->", "<!-- end of TorchScript -->"
 TOLERANCE = 1e-4
 EXPORTED = "exported"
 FORMS = [EXPORTED, "traced", "scripted"]
@@ -277,7 +280,7 @@ def why(row):
     said = {k: v for k, v in row.items() if k not in ("torch", "form", "from", "name", "parameters", "declared")}
     wrong = {k: v if isinstance(v, str) else f"off by {v:.1e}" for k, v in said.items() if isinstance(v, str) or v > TOLERANCE}
     text = "; ".join(f"{k}: {v}" for k, v in wrong.items())
-    return text.replace("|", "\\|").replace(tempfile.gettempdir(), "").replace("\n", " ")[:200]
+    return re.sub(rf"{tempfile.gettempdir()}/\w+/", "", text.replace("|", "\\|").replace("\n", " "))[:250]
 
 
 def tally(rows):
@@ -289,27 +292,27 @@ def tally(rows):
 
 def table(results):
     short = lambda v: v.split("+")[0]
-    number = lambda v: [int(n) for n in short(v).split(".")]
-    columns = sorted({key[:2] for key in results if key[1] != "scripted"}, key=lambda c: (FORMS.index(c[1]), [-n for n in number(c[0])]))
+    number = lambda v: [-int(n) for n in short(v).split(".")]
+    columns = sorted({key[:2] for key in results}, key=lambda c: (FORMS.index(c[1]), number(c[0])))
     models = sorted({key[2:] for key in results}, key=lambda m: (m[0], m[1].lower()))
-    heads = [f"{'TorchScript' if form == 'traced' else short(v)}: {e}" for v, form in columns for e in ENGINES.values()]
+    named = lambda v, form: short(v) if form == EXPORTED else form
+    heads = [f"{named(*column)}: {e}" for column in columns for e in ENGINES.values()]
     lines = [f"| from | model | parameters | {' | '.join(heads)} |", "|---" * (3 + len(heads)) + "|"]
+    notes = []
     for origin, name in models:
         rows = [results.get((*column, origin, name)) for column in columns]
         parameters = max(row.get("parameters", 0) for row in rows if row) / 1e6
         lines.append(f"| {origin} | {name} | {parameters:.2f} M | {' | '.join(cell(row, e) for row in rows for e in ENGINES)} |")
-    notes = [f"- {row['name']}, {short(row['torch'])}{'' if form == EXPORTED else ', ' + form}: {why(row)}"
-             for (_, form, _, _), row in sorted(results.items(), key=lambda item: (item[0][3].lower(), FORMS.index(item[0][1]))) if why(row)]
-    of = lambda version, form: [row for key, row in results.items() if key[:2] == (version, form)]
-    said = [f"PyTorch {short(v)} exports {tally(of(v, form))}" for v, form in columns if form == EXPORTED]
+        notes += [f"- {name}, {named(*column)}: {why(row)}" for column, row in zip(columns, rows) if row and why(row)]
+    said = []
+    for v, form in columns:
+        rows = [row for key, row in results.items() if key[:2] == (v, form)]
+        told = sum("declared" in row for row in rows)
+        verb = "exports" if form == EXPORTED else "traces" if form == "traced" else "compiles"
+        said.append(f"PyTorch {short(v)} {verb} {tally(rows)}" + (f", {told} with declared inputs" if told else ""))
     versions_of = ", ".join(f"{p} {version(p)}" for p in ("torchvision", "timm", "transformers", "onnx"))
     head = f"{len(models)} models. {'; '.join(said)} ({versions_of} beside the newest PyTorch)."
-    for v, form in columns:
-        if form == "traced":
-            told = sum("declared" in row for row in of(v, "scripted"))
-            head += f" With PyTorch {short(v)} torch.jit.trace makes {tally(of(v, form))}; torch.jit.script, which was tried with those of " \
-                    f"torchvision and torch, {tally(of(v, 'scripted'))}, {told} of them with declared inputs."
-    return "\n".join([BEGIN, "", head, "", *lines, "", *notes, *([""] if notes else []), END])
+    return "\n".join(["", "", head, "", *lines, "", *notes, *([""] if notes else []), ""])
 
 
 def main():
@@ -321,9 +324,10 @@ def main():
     options = parser.parse_args()
     torch.set_num_threads(1)
     if options.table:
-        head, rest = PAGE.read_text().split(BEGIN)
-        results = read(options.results) | read(options.results.with_suffix(".script.jsonl"))
-        PAGE.write_text(head + table(results) + rest.split(END)[1])
+        for (begin, end), path in (MATRIX, options.results), (SCRIPTS, options.results.with_suffix(".script.jsonl")):
+            if path.exists():
+                head, rest = PAGE.read_text().split(begin)
+                PAGE.write_text(head + begin + table(read(path)) + end + rest.split(end)[1])
         return
     if options.script:
         warnings.simplefilter("ignore")  # of a tracer about conditions that it takes for constants, and of its age
