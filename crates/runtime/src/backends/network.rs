@@ -24,7 +24,7 @@ use hearth_llm::{LoadObserver, ModelInfo};
 
 use super::{Shared, failed};
 use crate::engine::{Backend, Engine, Job, ModelKind, Need, Weights};
-use crate::network::numbers;
+use crate::network::{Preparers, numbers};
 use crate::preparation::Preparation;
 use crate::{Error, NetworkService};
 
@@ -132,6 +132,7 @@ impl Backend for NetworkBackend {
             model,
             config,
             meaning,
+            preparers: OnceLock::new(),
             engines,
             engine,
             preparation: self.shared.preparation.clone(),
@@ -216,6 +217,8 @@ struct NetworkWeights {
     model: Bytes,
     config: NetworkConfig,
     meaning: NetworkMeaning,
+    /// Made by the first instance.
+    preparers: OnceLock<Arc<Preparers>>,
     engines: Engines,
     engine: GraphEngine,
     preparation: Preparation,
@@ -236,7 +239,7 @@ impl Weights for NetworkWeights {
             (self.job.entry.name.clone(), self.job.entry.version()),
             network.map_err(|error| refused(&self.job, error))?.into(),
             &self.config,
-            &self.meaning,
+            (&self.meaning, &self.preparers),
             self.model.len() as u64,
             self.preparation.clone(),
         )?))

@@ -1,11 +1,14 @@
 //! An exported network that is loaded.
 
 mod batcher;
+mod bounds;
 mod declared;
+mod images;
 mod labels;
 mod media;
 mod padding;
 mod planned;
+mod texts;
 mod uses;
 mod warm_up;
 
@@ -23,7 +26,7 @@ use hearth_hub::catalog::{NetworkConfig, NetworkMeaning};
 use hearth_llm::engine::Shutdown;
 use serde_json::{Map, Value};
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use crate::Error;
 use crate::engine::Engine;
@@ -32,11 +35,13 @@ use crate::preparation::Preparation;
 use batcher::{Batcher, Batching, Piece, Ran};
 use declared::Declared;
 use labels::{Labels, Token};
-use media::{Preparers, TextInputs};
 use padding::Padding;
+use texts::TextInputs;
 
+pub use bounds::MOST_ROWS;
 pub use labels::{ClassForm, ClassOptions, largest};
-pub use media::{MOST_ROWS, is_image};
+pub(crate) use media::Preparers;
+pub use media::is_image;
 pub(crate) use planned::numbers;
 pub use uses::NetworkUses;
 use warm_up::Cold;
@@ -124,7 +129,7 @@ pub struct NetworkService {
     /// The numbers that inputs are made of where they are left out.
     defaults: Vec<Option<f64>>,
     format: SampleFormat,
-    preparers: Preparers,
+    preparers: Arc<Preparers>,
     labels: Option<Labels>,
     uses: Arc<NetworkUses>,
     batching: Batching,
@@ -135,12 +140,13 @@ pub struct NetworkService {
 }
 
 impl NetworkService {
-    /// Starts a network that an engine has prepared, after a first run.
+    /// Starts a network that an engine has prepared, after a first run. All instances of one have their `preparers` in common,
+    /// which the first makes.
     pub(crate) fn start(
         (name, version): (String, u64),
         network: Arc<dyn Network>,
         config: &NetworkConfig,
-        meaning: &NetworkMeaning,
+        (meaning, preparers): (&NetworkMeaning, &OnceLock<Arc<Preparers>>),
         file_bytes: u64,
         preparation: Preparation,
     ) -> Result<Self, Error> {
@@ -162,7 +168,8 @@ impl NetworkService {
                 "config.pbtxt says what is not used here"
             );
         }
-        let preparers = Preparers::new(meaning, &inputs, is_batched);
+        let new = || Arc::new(Preparers::new(meaning, &inputs, is_batched));
+        let preparers = Arc::clone(preparers.get_or_init(new));
         match warm_up::warm_up(&*network, &preparers.narrowed(&inputs), is_batched) {
             Ok(()) => {}
             Err(Cold::Unfit(problem)) => {

@@ -6,7 +6,7 @@
 use hearth_graph::onnx::{Dim, ValueInfo};
 use hearth_graph::runtime::{HostTensor, Network};
 
-use super::media::{Role, element, role};
+use super::texts::{Role, element, role};
 
 /// The dimension of sequences, in inputs and outputs that count samples in their first.
 const SEQUENCE: usize = 1;

@@ -6,7 +6,8 @@ use serde::Serialize;
 
 use super::declared::Declared;
 use super::labels::Labels;
-use super::media::{Preparers, TextInputs};
+use super::media::Preparers;
+use super::texts::TextInputs;
 
 /// What a network takes and gives besides tensors.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
