@@ -350,9 +350,13 @@ async fn a_model_of_text_is_loaded_anew_when_its_file_changes() {
     stage
         .until("it is another", |stage| {
             let house = stage.manager.lock();
-            house.slots["chat"].held == 200 + 100 + 2 * INSTANCE
+            stage.controls.loads_of("chat") == 3 && !house.slots["chat"].replacing
         })
         .await;
+    assert_eq!(
+        stage.status("chat").await.memory_bytes,
+        200 + 100 + 2 * INSTANCE
+    );
     let new = stage.hold("chat").await;
     assert!(!same(&new, &old));
     drop(old);
