@@ -91,8 +91,21 @@ impl Kernel for Block<'_> {
             };
             let sums = &mut sums[..self.pixels.len() * together];
             sums.fill([0.0; LANES]);
-            for run in self.runs(together) {
-                for tile in tiles(self.pixels.clone()) {
+            let mut runs = self.runs(together).peekable();
+            while let Some(run) = runs.next() {
+                // The weights of the next run, or those of the next panels.
+                let next = match runs.peek() {
+                    Some(next) => panel * filters.terms() + next.first(self.inputs),
+                    None => (panel + together) * filters.terms(),
+                };
+                let next = self.weights.packed.as_ptr().wrapping_add(next * LANES);
+                let count = self.pixels.len().div_ceil(PIXELS);
+                for (i, tile) in tiles(self.pixels.clone()).enumerate() {
+                    let lines = run.positions.len() * run.channels.len();
+                    let ahead = Ahead {
+                        line: next.wrapping_add(i * lines / count * LANES),
+                        steps: count,
+                    };
                     let at = tile.start - self.pixels.start;
                     let places = &self.places[at * self.positions..];
                     let places = &places[run.positions.start * tile.len()..];
@@ -104,7 +117,7 @@ impl Kernel for Block<'_> {
                                 // SAFETY: by the checks above each place has the channels of all groups, as have the
                                 // zeros, and the panels are there, of one group.
                                 $(($pixels, $panels) if $is_there => unsafe {
-                                    self.tile::<S, $pixels, $panels>(s, &run, places, panel, sums)
+                                    self.tile::<S, $pixels, $panels>(s, &run, ahead, places, panel, sums)
                                 },)*
                                 _ => unreachable!("a tile of {tile:?}; this is a bug"),
                             }
@@ -129,6 +142,23 @@ impl Kernel for Block<'_> {
 struct Run {
     positions: Range<usize>,
     channels: Range<usize>,
+}
+
+impl Run {
+    /// Its first product of an output.
+    #[inline(always)]
+    fn first(&self, inputs: usize) -> usize {
+        self.positions.start * inputs + self.channels.start
+    }
+}
+
+/// A tile's share of the next run's weights, which are called into the second-level cache meanwhile.
+#[derive(Clone, Copy)]
+struct Ahead {
+    /// That of the first panel.
+    line: *const f32,
+    /// Products after which a line of each panel is called.
+    steps: usize,
 }
 
 impl Block<'_> {
@@ -156,6 +186,7 @@ impl Block<'_> {
         &self,
         s: S,
         run: &Run,
+        mut ahead: Ahead,
         places: &[usize],
         panel: usize,
         sums: &mut [[f32; LANES]],
@@ -168,7 +199,7 @@ impl Block<'_> {
         } = self.weights;
         let group = panel / filters.panels();
         let panel_len = filters.terms() * LANES;
-        let first = run.positions.start * self.inputs + run.channels.start;
+        let first = run.first(self.inputs);
         // Between the run's channels of one position and those of the next.
         let skipped = (self.inputs - run.channels.len()) * LANES;
         // Of a known length, or what is summed would be written to memory at each step.
@@ -195,22 +226,31 @@ impl Block<'_> {
                 // SAFETY: the row has the channels of all groups.
                 *row = unsafe { row.add(group * self.inputs + run.channels.start) };
             }
-            for c in 0..run.channels.len() {
-                let mut w = [s.splat(0.0); Q];
-                for (w, weights) in w.iter_mut().zip(&mut weights) {
-                    // SAFETY: a panel has 16 values for each channel at each position.
-                    unsafe {
-                        *w = s.load(&*weights.cast::<[f32; LANES]>());
-                        *weights = weights.add(LANES);
+            let mut begin = 0;
+            while begin < run.channels.len() {
+                for q in 0..Q {
+                    s.prefetch_later(ahead.line.wrapping_add(q * panel_len).cast());
+                }
+                ahead.line = ahead.line.wrapping_add(LANES);
+                let end = run.channels.len().min(begin + ahead.steps);
+                for c in begin..end {
+                    let mut w = [s.splat(0.0); Q];
+                    for (w, weights) in w.iter_mut().zip(&mut weights) {
+                        // SAFETY: a panel has 16 values for each channel at each position.
+                        unsafe {
+                            *w = s.load(&*weights.cast::<[f32; LANES]>());
+                            *weights = weights.add(LANES);
+                        }
+                    }
+                    for (acc, row) in acc.iter_mut().zip(&rows) {
+                        // SAFETY: a row has this many channels.
+                        let x = s.splat(unsafe { *row.add(c) });
+                        for (acc, w) in acc.iter_mut().zip(&w) {
+                            *acc = s.fma(x, *w, *acc);
+                        }
                     }
                 }
-                for (acc, row) in acc.iter_mut().zip(&rows) {
-                    // SAFETY: a row has this many channels.
-                    let x = s.splat(unsafe { *row.add(c) });
-                    for (acc, w) in acc.iter_mut().zip(&w) {
-                        *acc = s.fma(x, *w, *acc);
-                    }
-                }
+                begin = end;
             }
             for weights in &mut weights {
                 *weights = weights.wrapping_add(skipped);

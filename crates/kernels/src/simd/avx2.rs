@@ -244,6 +244,7 @@ impl<D: Dots> Lanes for Avx2<D> {
 
     methods! {
         fn prefetch(line: *const [u8; 64]) -> () = _mm_prefetch::<_MM_HINT_T0>(line.cast());
+        fn prefetch_later(line: *const [u8; 64]) -> () = _mm_prefetch::<_MM_HINT_T1>(line.cast());
 
         fn splat(x: f32) -> [__m256; 2] = [_mm256_set1_ps(x); 2];
         fn load(x: &[f32; LANES]) -> [__m256; 2] =

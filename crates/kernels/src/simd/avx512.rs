@@ -39,6 +39,7 @@ impl Lanes for Avx512 {
 
     methods! {
         fn prefetch(line: *const [u8; 64]) -> () = _mm_prefetch::<_MM_HINT_T0>(line.cast());
+        fn prefetch_later(line: *const [u8; 64]) -> () = _mm_prefetch::<_MM_HINT_T1>(line.cast());
         fn splat(x: f32) -> __m512 = _mm512_set1_ps(x);
         fn load(x: &[f32; LANES]) -> __m512 = _mm512_loadu_ps(x.as_ptr());
         fn store(v: __m512, out: &mut [f32; LANES]) -> () = _mm512_storeu_ps(out.as_mut_ptr(), v);

@@ -39,6 +39,11 @@ pub(crate) trait Lanes: Copy + Send + Sync + 'static {
 
     /// Asks for a line that is needed soon, wherever the pointer points: it is never read.
     fn prefetch(self, line: *const [u8; 64]);
+    /// As [`Lanes::prefetch`], for a line that is needed later: into the second-level cache, where the processor can be told so.
+    #[inline(always)]
+    fn prefetch_later(self, line: *const [u8; 64]) {
+        self.prefetch(line);
+    }
 
     fn splat(self, x: f32) -> Self::F;
     fn load(self, x: &[f32; LANES]) -> Self::F;
