@@ -1,7 +1,7 @@
 //! The 16 lanes as arrays: the definition that the other tiers are tested against.
 //!
 //! Most operations are calls: spelled out for each lane wherever they stand they would be most of what is compiled here, for
-//! processors that are hardly met.
+//! processors that are hardly met. Those on singles are not: compilers make vectors of them, and a call takes four times as long.
 
 use super::{Kernel, LANES, Lanes, Simd};
 
@@ -44,19 +44,19 @@ impl Lanes for Scalar {
     fn load_f16(self, x: &[u8; 2 * LANES]) -> Self::F {
         std::array::from_fn(|i| half::f16::from_le_bytes([x[2 * i], x[2 * i + 1]]).to_f32())
     }
-    #[inline(never)]
+    #[inline(always)]
     fn add(self, a: Self::F, b: Self::F) -> Self::F {
         map2(a, b, |a, b| a + b)
     }
-    #[inline(never)]
+    #[inline(always)]
     fn sub(self, a: Self::F, b: Self::F) -> Self::F {
         map2(a, b, |a, b| a - b)
     }
-    #[inline(never)]
+    #[inline(always)]
     fn mul(self, a: Self::F, b: Self::F) -> Self::F {
         map2(a, b, |a, b| a * b)
     }
-    #[inline(never)]
+    #[inline(always)]
     fn fma(self, a: Self::F, b: Self::F, c: Self::F) -> Self::F {
         std::array::from_fn(|i| a[i] * b[i] + c[i])
     }
@@ -145,11 +145,11 @@ impl Simd for Scalar {
     fn div(self, a: Self::F, b: Self::F) -> Self::F {
         map2(a, b, |a, b| a / b)
     }
-    #[inline(never)]
+    #[inline(always)]
     fn max(self, a: Self::F, b: Self::F) -> Self::F {
         map2(a, b, |a, b| if a > b { a } else { b })
     }
-    #[inline(never)]
+    #[inline(always)]
     fn min(self, a: Self::F, b: Self::F) -> Self::F {
         map2(a, b, |a, b| if a < b { a } else { b })
     }
