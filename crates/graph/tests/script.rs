@@ -353,7 +353,16 @@ fn precision_that_autocast_chooses_is_refused_and_other_contexts_change_nothing(
             "{said}"
         );
     }
+    // That of one device says first whether it does anything.
+    let of_cpu = |arguments| within("cpu.amp.autocast_mode.autocast", arguments);
+    let said = problem(
+        "x: Tensor",
+        &of_cpu("True, 15, False"),
+        &["x=float32[batch,3]"],
+    );
+    assert!(said.contains("torch.autocast, in which"), "{said}");
     for body in [
+        of_cpu("False, 15, True"),
         autocast("\"cpu\", None, False, None"),
         autocast("\"cpu\", enabled=False"),
         within("autograd.grad_mode.no_grad", ""),

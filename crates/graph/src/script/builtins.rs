@@ -152,6 +152,16 @@ impl Run<'_, '_> {
         args: &[Value],
         named: &[(String, Value)],
     ) -> Step<Option<Value>> {
+        // What is given by name (a rounding, a factor) only a node minds.
+        if named.is_empty()
+            && let Some(value) = self.of_values(name, args)?
+        {
+            return Ok(Some(value));
+        }
+        self.of_tensors(name, args, named)
+    }
+
+    fn of_values(&mut self, name: &str, args: &[Value]) -> Step<Option<Value>> {
         if let [a, b] = args
             && !matches!((a, b), (Value::Tensor(_), _) | (_, Value::Tensor(_)))
             && let Some(value) = self.of_two(name, a, b)?
@@ -163,10 +173,7 @@ impl Run<'_, '_> {
         {
             return Ok(Some(value));
         }
-        if let Some(value) = self.of_lists(name, args)? {
-            return Ok(Some(value));
-        }
-        self.of_tensors(name, args, named)
+        self.of_lists(name, args)
     }
 
     fn of_tensors(
@@ -271,7 +278,9 @@ impl Run<'_, '_> {
             ("__isnot__", [a, b]) => Value::Bool(!is_same(a, b)),
             ("str", [value]) => text(value),
             ("format", [Value::Str(form), values @ ..]) => filled(form, values)?,
-            ("clamp" | "clamp_min" | "clamp_max", [Value::Number(number), bounds @ ..]) => {
+            ("clamp" | "clamp_min" | "clamp_max", [Value::Number(number), bounds @ ..])
+                if named.is_empty() =>
+            {
                 return clamped(name, number, bounds);
             }
             ("dict", []) => Value::dict(Vec::new()),

@@ -8,9 +8,11 @@ use super::value::{Manager, Value};
 
 /// The context in which operators choose a precision of their own.
 const AUTOCAST: &str = "autocast";
+const AUTOCAST_OF_A_DEVICE: &str = "autocast of a device";
 /// Classes of PyTorch whose objects a `with` enters.
-const MANAGERS: [&str; 5] = [
+const MANAGERS: [&str; 6] = [
     AUTOCAST,
+    AUTOCAST_OF_A_DEVICE,
     "no_grad",
     "enable_grad",
     "set_grad_enabled",
@@ -20,7 +22,12 @@ const MANAGERS: [&str; 5] = [
 /// What the function of this path makes, where it makes a context.
 pub(super) fn context(path: &str) -> Option<Value> {
     let class = path.strip_suffix(".__new__")?;
-    let (_, class) = class.strip_prefix("__torch__.torch.")?.rsplit_once('.')?;
+    let (module, class) = class.strip_prefix("__torch__.torch.")?.rsplit_once('.')?;
+    // Those of one device take their arguments in another order.
+    let class = match class == AUTOCAST && !module.starts_with("amp.") {
+        true => AUTOCAST_OF_A_DEVICE,
+        false => class,
+    };
     MANAGERS.contains(&class).then(|| {
         Value::Manager(Rc::new(Manager {
             class: class.to_owned(),
@@ -29,7 +36,8 @@ pub(super) fn context(path: &str) -> Option<Value> {
     })
 }
 
-/// The method of a context that a module calls: that which makes it. Of autocast it says whether it does anything, third.
+/// The method of a context that a module calls: that which makes it. Of autocast it says whether it does anything: third,
+/// or first where it is of one device.
 pub(super) fn manage(
     manager: &Manager,
     method: &str,
@@ -40,8 +48,13 @@ pub(super) fn manage(
         return Err(format!("{method} of {}", manager.class).into());
     }
     let said = named.iter().find(|(name, _)| name == "enabled");
-    let enabled = positional.get(2).or(said.map(|(_, value)| value));
-    if manager.class == AUTOCAST && matches!(enabled, Some(Value::Bool(false))) {
+    let place = match manager.class.as_str() {
+        AUTOCAST => 2,
+        AUTOCAST_OF_A_DEVICE => 0,
+        _ => return Ok(Value::None),
+    };
+    let enabled = positional.get(place).or(said.map(|(_, value)| value));
+    if matches!(enabled, Some(Value::Bool(false))) {
         manager.is_enabled.set(false);
     }
     Ok(Value::None)
@@ -50,7 +63,10 @@ pub(super) fn manage(
 /// Refuses to run in a context in which operators give other numbers.
 pub(super) fn enter(context: &Value) -> Step {
     match context {
-        Value::Manager(manager) if manager.class == AUTOCAST && manager.is_enabled.get() => {
+        Value::Manager(manager)
+            if [AUTOCAST, AUTOCAST_OF_A_DEVICE].contains(&manager.class.as_str())
+                && manager.is_enabled.get() =>
+        {
             Err(
                 "torch.autocast, in which operators compute in another precision; save the module without it, in the \
                  precision that is meant"

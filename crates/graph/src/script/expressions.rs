@@ -13,6 +13,9 @@ use super::value::Value;
 
 /// Lists, tuples and dictionaries in each other, deeper than anybody needs.
 const MAX_NESTED: usize = 16;
+/// Bytes of an attribute's path, more than any module has.
+const MAX_PATH: usize = 1024;
+
 impl<'a> Run<'a, '_> {
     /// The value of an expression.
     pub(super) fn eval(&mut self, expr: &'a Syntax, frame: &Frame<'a>) -> Step<Value> {
@@ -166,6 +169,10 @@ impl<'a> Run<'a, '_> {
                 let value = attributes.get(name);
                 let value = value.ok_or_else(|| format!("{class} has no attribute {name}"))?;
                 let above = self.paths.get(id).map_or("", String::as_str);
+                // Each object that is met keeps its path.
+                if above.len() + name.len() > MAX_PATH {
+                    return Err("an attribute whose path is too long".into());
+                }
                 let path = match above {
                     "" => name.to_owned(),
                     above => format!("{above}.{name}"),

@@ -110,6 +110,11 @@ pub(super) fn clamped(name: &str, number: &Number, bounds: &[Value]) -> Step<Opt
         ("clamp", [low, high]) => (Some(low), Some(high)),
         _ => return Ok(None),
     };
+    let is_nan = |value: &Scalar| matches!(value, Scalar::Float(x) if x.is_nan());
+    let bounds = [low, high].into_iter().flatten();
+    if is_nan(&number.value) || bounds.filter_map(Value::scalar).any(|bound| is_nan(&bound)) {
+        return Ok(None);
+    }
     let mut value = Value::of(&number.value);
     let mut scalars = Vec::new();
     for (bound, name) in [(low, "max"), (high, "min")] {
