@@ -535,6 +535,14 @@ fn each_token_of_a_text_has_a_class() {
         "parameters": {"labels": false}
     });
     let numbers = server.ok("/names/predict", &numbers);
+    let most = json!({"inputs": "a 1", "parameters": {"top_k": 2}});
+    let refused = server.post("/names/predict", &most);
+    assert_eq!(refused.status, 400);
+    assert!(
+        refused.body.to_string().contains("top_k"),
+        "{}",
+        refused.body
+    );
     let tokens = answer["result"].as_array().expect("tokens");
     assert_eq!(tokens.len(), 4, "{answer}");
     for (at, (token, text)) in tokens.iter().zip(["a", "1", "[UNK]", "b"]).enumerate() {

@@ -89,14 +89,22 @@ impl House {
         }
     }
 
-    /// Whether the memory is there by now that the last load for a slot lacked, beside what it holds; false where it lacked none.
-    pub(super) fn has_room_by_now(&self, name: &str) -> bool {
+    /// Whether the memory is there by now that the last load for a slot lacked because others held it, beside what it holds; false
+    /// where it lacked none, or where waiting does not help: what the system refuses is not told by the budget.
+    pub(crate) fn has_room_by_now(&self, name: &str) -> bool {
         let slot = self.slots.get(name);
-        let Some((slot, Some(Error::InsufficientMemory { needed, .. }))) =
-            slot.map(|slot| (slot, &slot.error))
+        let Some((
+            slot,
+            Some(Error::InsufficientMemory {
+                needed, holders, ..
+            }),
+        )) = slot.map(|slot| (slot, &slot.error))
         else {
             return false;
         };
+        if holders.is_empty() {
+            return false;
+        }
         let wanted = Wanted {
             budget: self.budget.saturating_sub(slot.held),
             need: *needed,

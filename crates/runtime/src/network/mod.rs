@@ -323,22 +323,28 @@ impl NetworkService {
             Inputs::Json(value) => is_short(value) && (is_plain || !has_texts(value)),
             Inputs::Bytes(_) => is_plain,
         };
+        if self.classified_tokens(classes).is_some() && classes.top_k.is_some() {
+            let problem = "it tells each token's most likely class alone";
+            return Err(Error::invalid("parameters.top_k", problem));
+        }
         let service = Arc::clone(self);
         let read = move || {
             let (format, mut media) = (&service.format, service.preparers.for_request(truncation));
-            match (inputs, each) {
+            let read = match (inputs, each) {
                 (Inputs::Json(inputs), true) => format.read_batch("inputs", &inputs, &mut media),
                 (Inputs::Json(inputs), false) => format.read("inputs", &inputs, &mut media),
                 (Inputs::Bytes(bytes), _) => format.read_bytes("inputs", bytes, &mut media),
-            }
-            .map_err(|problem| Error::invalid("inputs", problem))
+            };
+            let read = read.map_err(|problem| Error::invalid("inputs", problem))?;
+            let samples = read.samples.iter();
+            let tokens: Vec<Vec<Token>> = match service.classified_tokens(classes) {
+                Some(text) => samples.map(|sample| text.tokens(sample)).collect(),
+                None => vec![Vec::new(); samples.len()],
+            };
+            Ok((read, tokens))
         };
-        let Samples { samples, is_batch } = self.prepare(is_short, read).await?;
+        let (Samples { samples, is_batch }, tokens) = self.prepare(is_short, read).await?;
         let input_count = samples.len();
-        let tokens: Vec<Vec<Token>> = match self.classified_tokens(classes) {
-            Some(text) => samples.iter().map(|sample| text.tokens(sample)).collect(),
-            None => vec![Vec::new(); input_count],
-        };
         let number = REQUESTS.fetch_add(1, Ordering::Relaxed);
         let pieces = samples.into_iter().map(|tensors| Piece {
             tensors: match self.batching.is_batched {

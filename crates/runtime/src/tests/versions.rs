@@ -396,6 +396,26 @@ async fn a_version_is_tried_again_once_there_is_memory_for_it() {
 }
 
 #[tokio::test]
+async fn what_the_system_refuses_is_not_waited_for() {
+    let stage = stage();
+    stage.write("net/model.onnx", 100);
+    drop(stage.hold("net").await);
+    let lacks = |holders: &[&str]| {
+        let mut house = stage.manager.lock();
+        let slot = house.slots.get_mut("net").unwrap();
+        slot.error = Some(Error::InsufficientMemory {
+            message: "none".into(),
+            needed: 1,
+            budget: 1000,
+            holders: holders.iter().map(|name| (*name).to_owned()).collect(),
+        });
+        house.has_room_by_now("net")
+    };
+    assert!(lacks(&["big"]));
+    assert!(!lacks(&[]));
+}
+
+#[tokio::test]
 async fn versions_are_known_as_of_the_last_look() {
     let stage = stage();
     stage.write("net/1/model.onnx", 100);
