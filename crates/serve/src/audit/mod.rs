@@ -10,7 +10,7 @@ mod verify;
 use std::fs::{self, File};
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use chrono::{DateTime, SecondsFormat, Utc};
 use serde_json::{Map, Value, json};
@@ -63,7 +63,7 @@ impl Event {
     /// With what was left for its line.
     #[must_use]
     pub fn noted(self, note: &Note) -> Self {
-        match note.0.get() {
+        match &*note.0.lock().unwrap_or_else(PoisonError::into_inner) {
             Some(prompt) => self.with("prompt", prompt.clone()),
             None => self,
         }
@@ -79,10 +79,10 @@ impl Event {
 
 /// Where a handler leaves what the line of its request is to have besides.
 #[derive(Debug, Clone, Default)]
-pub struct Note(Arc<OnceLock<Value>>);
+pub struct Note(Arc<Mutex<Option<Value>>>);
 
 impl Note {
-    /// Leaves the prompt of a request, whatever its dialect calls it.
+    /// Leaves the prompt of a request, whatever its dialect calls it; what is left later takes the place of what was.
     pub fn prompt(&self, fields: &Fields) {
         let names = ["messages", "prompt", "input", "inputs", "message", "text"];
         let found = names
@@ -90,8 +90,8 @@ impl Note {
             .filter_map(|name| Some(((*name).to_owned(), fields.get(name)?.clone())));
         let members: Map<String, Value> = found.collect();
         if !members.is_empty() {
-            // A request has one body.
-            let _ = self.0.set(Value::Object(members));
+            let mut prompt = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+            *prompt = Some(Value::Object(members));
         }
     }
 }

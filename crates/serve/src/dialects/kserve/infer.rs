@@ -130,9 +130,14 @@ async fn answer(
     let (head, binary) = part(&headers, &body)?;
     let note = note.filter(|_| app.settings().audit_prompts);
     let noted = match &note {
-        Some(_) => Some(parse_with(head.clone(), |head| parse_object(head)).await?),
+        Some(note) => {
+            let fields = parse_with(head.clone(), |head| parse_object(head)).await?;
+            note.prompt(&fields);
+            Some(fields)
+        }
         None => None,
     };
+    let has_binary = !binary.is_empty();
     let length = body.len();
     let asked = parse_with(head, |head| InferRequest::read(head)).await?;
     let deadline = asked.deadline(ticket.entered());
@@ -152,11 +157,9 @@ async fn answer(
     let is_short = elements <= FEW && (!has_files || length <= SHORT);
     let read = move || inputs(sent, binary, lease.inputs());
     let given = at_once_or_apart(is_short, read).await;
-    if let Some((note, fields)) = note.zip(noted) {
-        note.prompt(&match &given {
-            Ok(given) => with_texts(fields, given),
-            Err(_) => fields,
-        });
+    // Texts that came as JSON are among the fields.
+    if let (Some((note, fields)), Ok(given), true) = (note.zip(noted), &given, has_binary) {
+        note.prompt(&with_texts(fields, given));
     }
     let Given { tensors, files } = given?;
     let run = Run {
