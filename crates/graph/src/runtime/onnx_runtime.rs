@@ -171,19 +171,14 @@ fn view<T: FromBytes + Immutable>(bytes: &[u8]) -> Option<&[T]> {
     <[T]>::ref_from_bytes(bytes).ok()
 }
 
-/// For elements that are read one by one.
-fn no_view<T>(_: &[u8]) -> Option<&[T]> {
-    None
-}
-
 /// Runs `$body` with `$t` the Rust type of an element type, `$view` its way to look at bytes, and `$read` and `$write` its ways
 /// from and to them.
 macro_rules! with_type {
     ($dtype:expr, $t:ident, $view:ident, $read:ident, $write:ident, $body:expr) => {{
         macro_rules! number {
-            ($rust:ty, $how:ident) => {{
+            ($rust:ty) => {{
                 type $t = $rust;
-                let $view = $how::<$rust>;
+                let $view = view::<$rust>;
                 let $read = |b: &[u8]| {
                     let mut raw = [0; size_of::<$rust>()];
                     raw.copy_from_slice(b);
@@ -194,21 +189,22 @@ macro_rules! with_type {
             }};
         }
         match $dtype {
-            DataType::Float => number!(f32, view),
-            DataType::Double => number!(f64, view),
-            DataType::Float16 => number!(half::f16, no_view),
-            DataType::Bfloat16 => number!(half::bf16, no_view),
-            DataType::Int8 => number!(i8, view),
-            DataType::Int16 => number!(i16, view),
-            DataType::Int32 => number!(i32, view),
-            DataType::Int64 => number!(i64, view),
-            DataType::Uint8 => number!(u8, view),
-            DataType::Uint16 => number!(u16, view),
-            DataType::Uint32 => number!(u32, view),
-            DataType::Uint64 => number!(u64, view),
+            DataType::Float => number!(f32),
+            DataType::Double => number!(f64),
+            DataType::Float16 => number!(half::f16),
+            DataType::Bfloat16 => number!(half::bf16),
+            DataType::Int8 => number!(i8),
+            DataType::Int16 => number!(i16),
+            DataType::Int32 => number!(i32),
+            DataType::Int64 => number!(i64),
+            DataType::Uint8 => number!(u8),
+            DataType::Uint16 => number!(u16),
+            DataType::Uint32 => number!(u32),
+            DataType::Uint64 => number!(u64),
             DataType::Bool => {
                 type $t = bool;
-                let $view = no_view::<bool>;
+                // Not every byte is a boolean.
+                let $view = |_: &[u8]| None::<&[bool]>;
                 let $read = |b: &[u8]| b[0] != 0;
                 let $write = |x: &bool, out: &mut Vec<u8>| out.push(u8::from(*x));
                 $body

@@ -62,9 +62,6 @@ pub(super) fn with_layers(
             layers.insert(chain.output.node, Stands::Pairs(chain));
         }
     }
-    if layers.is_empty() {
-        return Ok(model.clone());
-    }
     let mut writer = Writer {
         old: model,
         new: TypedModel {
