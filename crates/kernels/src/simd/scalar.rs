@@ -1,7 +1,7 @@
 //! The 16 lanes as arrays: the definition that the other tiers are tested against.
 //!
 //! Most operations are calls: spelled out for each lane wherever they stand they would be most of what is compiled here, for
-//! processors that are hardly met. Those on singles are not: compilers make vectors of them, and a call takes four times as long.
+//! processors that are hardly met. The arithmetic on singles is not: compilers make vectors of it, and a call takes four times as long.
 
 use super::{Kernel, LANES, Lanes, Simd};
 
