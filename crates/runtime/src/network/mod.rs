@@ -324,7 +324,7 @@ impl NetworkService {
             Inputs::Bytes(_) => is_plain,
         };
         if self.classified_tokens(classes).is_some() && classes.top_k.is_some() {
-            let problem = "it tells each token's most likely class alone";
+            let problem = "top_k: each token has its most likely class alone";
             return Err(Error::invalid("parameters.top_k", problem));
         }
         let service = Arc::clone(self);
