@@ -6,7 +6,7 @@
 use std::ops::Range;
 
 use super::tile::{Block, Weights};
-use super::{Activation, BLOCK_PIXELS, Filters, SHORT, TASKS_PER_THREAD};
+use super::{Activation, BLOCK_PIXELS, Filters, SHORT, TASKS_PER_THREAD, each_task};
 use crate::pool::SharedMut;
 use crate::simd::{self, LANES};
 use crate::{Pool, Tier, cpu_tier, scratch};
@@ -38,6 +38,7 @@ pub struct Products<'a> {
 }
 
 /// What becomes of a block of products before they are factors: the number of the product, its rows, and their values.
+/// It must not call kernels that take scratch memory, which the products have meanwhile.
 pub type Between<'a> = &'a (dyn Fn(usize, Range<usize>, &mut [f32]) + Sync);
 
 impl Products<'_> {
@@ -216,9 +217,8 @@ fn run_on(
     out: &mut [f32],
 ) {
     let last = second.map_or(first, |(_, second, _)| second);
-    let sizes = |each: &[Along]| each.iter().map(|along| along.size).collect::<Vec<_>>();
     assert!(
-        sizes(last.each) == sizes(first.each)
+        sizes(last.each).eq(sizes(first.each))
             && last.rows.size == first.rows.size
             && (second.is_none() || last.terms.size == first.columns.size),
         "products: the second do not follow from the first"
@@ -243,12 +243,12 @@ fn run_on(
         } else {
             0
         };
-    let is_short = count * rows * first.columns.size * terms <= SHORT;
+    let products = count * rows * first.columns.size * terms;
     let blocks = rows.div_ceil(BLOCK_PIXELS);
     let parts = (TASKS_PER_THREAD * pool.threads())
         .div_ceil(count)
         .min(blocks);
-    let parts = if is_short { 1 } else { parts };
+    let parts = if products > SHORT { parts } else { 1 };
     let out = SharedMut::new(out);
     let task = |task: usize| {
         let (product, part) = (task / parts, task % parts);
@@ -263,10 +263,11 @@ fn run_on(
         };
         task.run(part * blocks / parts..(part + 1) * blocks / parts, blocks);
     };
-    match is_short {
-        true => (0..count * parts).for_each(task),
-        false => pool.run(count * parts, task),
-    }
+    each_task(pool, count * parts, products, task);
+}
+
+fn sizes(each: &[Along]) -> impl Iterator<Item = usize> {
+    each.iter().map(|along| along.size)
 }
 
 /// Some rows of one product.

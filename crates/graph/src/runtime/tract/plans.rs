@@ -9,7 +9,7 @@
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::atomic::{AtomicU8, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, Once, PoisonError};
 
 use hearth_kernels::Pool;
 use tract_onnx::prelude::{
@@ -80,6 +80,8 @@ pub(super) struct Plans {
     special: Mutex<VecDeque<(Key, Plan)>>,
     /// Held while one is made: others of the same shape wait for it, and memory holds one that is in the making.
     making: Mutex<()>,
+    /// That it runs without our layers is told once, not for each shape.
+    fallback: Once,
 }
 
 /// How many plans are kept of a network whose weights take so many bytes.
@@ -123,6 +125,7 @@ impl Plans {
             kept: plans_kept(facts.weight_bytes as u64),
             special: Mutex::default(),
             making: Mutex::default(),
+            fallback: Once::new(),
         };
         let typed = guarded(|| plans.model.clone().into_typed()?.into_decluttered());
         if facts.has_convolutions
@@ -198,7 +201,9 @@ impl Plans {
             guarded(|| layers::with_layers(model, &self.pool, &self.memory).and_then(run));
         layered.or_else(|error| {
             let plan = guarded(|| run(model.clone()))?;
-            tracing::warn!(%error, "a network runs by tract's own operators, which are slower");
+            self.fallback.call_once(|| {
+                tracing::warn!(%error, "a network runs by tract's own operators, which are slower");
+            });
             Ok(plan)
         })
     }
