@@ -405,7 +405,20 @@ fn members_of_lists_tuples_and_dictionaries_are_inputs() {
         ),
         "x_0: float32 [b, 2]; x_1_0: float32 [b, 2] -> add: float32 [b, 2]"
     );
+    // A parameter is no member of another, however its name begins.
+    assert_eq!(
+        signature(
+            "x: Dict[str, Tensor], x_len: Tensor",
+            "return torch.linear(torch.add(x[\"left\"], x_len), self.weight)",
+            &["x_left=float32[n,3]", "x_len=float32[n,3]"]
+        ),
+        "x_left: float32 [n, 3]; x_len: float32 [n, 3] -> linear: float32 [n, 4]"
+    );
     for (parameters, says) in [
+        (
+            "x: Dict[str, List[Tensor]]",
+            "whose keys only a traced module tells",
+        ),
         (
             "x: List[Tensor]",
             "the input x of forward is a list of a length that is not known; declare its members, x_0, x_1",

@@ -68,6 +68,7 @@ pub(super) fn inputs(
     let traced = traced.filter(|traced| traced.len() == parameters.len());
     let mut all = Reader {
         declared,
+        parameters: parameters.iter().map(|of| of.name.as_str()).collect(),
         names: Vec::new(),
         traced: traced.map(|_| Vec::new()),
     };
@@ -135,6 +136,8 @@ fn kind_of(kind: Option<&Syntax>) -> Kind<'_> {
 
 struct Reader<'d> {
     declared: &'d [DeclaredInput],
+    /// The names of all parameters, which are no members of others however they begin.
+    parameters: Vec<&'d str>,
     names: Vec<String>,
     traced: Option<Vec<Traced>>,
 }
@@ -144,9 +147,16 @@ impl Reader<'_> {
         let said = |input: &DeclaredInput| match kind_of(kind) {
             Kind::Tensor => input.name == name,
             Kind::Other => false,
-            _ => member(&input.name, name).is_some(),
+            _ => self.members(name).next().is_some(),
         };
         self.declared.iter().any(said)
+    }
+
+    /// What declared inputs are called inside of the list or dictionary `of`.
+    fn members<'s>(&'s self, of: &'s str) -> impl Iterator<Item = &'s str> {
+        let declared = self.declared.iter().map(|input| input.name.as_str());
+        let others = declared.filter(|name| !self.parameters.contains(name));
+        others.filter_map(move |name| member(name, of))
     }
 
     fn form(
@@ -217,8 +227,12 @@ impl Reader<'_> {
                             .collect()
                     }
                     Some(_) => return unlike(),
+                    // Where a key ends and a place in a list begins, names do not tell.
+                    None if !matches!(kind_of(Some(of)), Kind::Tensor) => {
+                        return Err("is a dictionary of lists or the like, whose keys only a traced module tells".into());
+                    }
                     None => {
-                        let said = self.declared.iter().filter_map(|d| member(&d.name, name));
+                        let said = self.members(name);
                         said.map(|key| (key.to_owned(), None)).collect()
                     }
                 };
@@ -248,9 +262,9 @@ impl Reader<'_> {
     /// How many members of a list are declared, from the first on.
     fn length(&self, name: &str) -> usize {
         let is_said = |i: &usize| {
-            let item = format!("{name}_{i}");
-            let mut declared = self.declared.iter();
-            declared.any(|d| d.name == item || member(&d.name, &item).is_some())
+            let item = i.to_string();
+            self.members(name)
+                .any(|own| own == item || member(own, &item).is_some())
         };
         (0..MAX_INPUTS).take_while(is_said).count()
     }

@@ -161,7 +161,9 @@ impl<'a, 'f> Run<'a, 'f> {
                 value,
             } => {
                 // Sizes that are taken apart are as many as there are names for them.
-                self.facts.likely_rank = unpacks.then_some(targets.len());
+                let is_sizes = matches!(value, Syntax::Call(call)
+                    if call.function.path().is_some_and(|path| path.ends_with("size") || path.ends_with("shape")));
+                self.facts.likely_rank = (*unpacks && is_sizes).then_some(targets.len());
                 let value = self.eval(value, frame)?;
                 self.facts.likely_rank = None;
                 self.assign(targets, *unpacks, value, frame)?;
