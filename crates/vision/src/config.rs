@@ -75,6 +75,14 @@ impl ImageConfig {
         "light_on_dark",
     ];
 
+    /// How many channels images have, as far as it says so.
+    pub fn channels(&self) -> Option<usize> {
+        match &self.pretrained_cfg {
+            Some(timm) => timm.input_size.map(|[channels, ..]| channels),
+            None => self.image_mean.as_ref().map(Vec::len),
+        }
+    }
+
     /// The first setting whose like there is none of here, or not for a processor that `is_efficient_net` or not.
     pub(crate) fn refused(&self, is_efficient_net: bool) -> Option<&'static str> {
         let of_one = |value: Option<bool>| value.filter(|_| !is_efficient_net);

@@ -111,10 +111,11 @@ impl NetworkMeaning {
                 let listed = list(map).map_err(|problem| about(&path, problem))?;
                 names = Some(listed);
             }
-            names = names.or_else(|| model.label_names.clone());
-            if meaning.image.is_none() && model.pretrained_cfg.is_some() {
-                meaning.image = Some(ImageConfig {
-                    pretrained_cfg: model.pretrained_cfg.clone(),
+            names = names.or_else(|| model.label_names());
+            if meaning.image.is_none() {
+                let timm = model.timm();
+                meaning.image = timm.map(|timm| ImageConfig {
+                    pretrained_cfg: Some(timm),
                     ..ImageConfig::default()
                 });
             }
@@ -140,9 +141,9 @@ struct ModelFile {
     /// Not always numbers that mean something.
     max_position_embeddings: Option<Value>,
     pad_token_id: Option<Value>,
-    /// Timm's.
-    pretrained_cfg: Option<TimmConfig>,
-    label_names: Option<Vec<String>>,
+    /// Timm's, which has settings that there is no like of.
+    pretrained_cfg: Option<Value>,
+    label_names: Option<Value>,
 }
 
 impl ModelFile {
@@ -164,6 +165,18 @@ impl ModelFile {
         let positions = self.max_position_embeddings.as_ref()?.as_u64()?;
         let positions = usize::try_from(positions).ok()?.checked_sub(before);
         positions.filter(|n| *n > 0)
+    }
+
+    fn timm(&self) -> Option<TimmConfig> {
+        TimmConfig::deserialize(self.pretrained_cfg.as_ref()?).ok()
+    }
+
+    /// In their order, or by their numbers where none is left out.
+    fn label_names(&self) -> Option<Vec<String>> {
+        match self.label_names.as_ref()? {
+            Value::Object(map) => list(map).ok(),
+            names => Vec::deserialize(names).ok(),
+        }
     }
 
     fn pad_token(&self) -> Option<u32> {

@@ -49,8 +49,8 @@ impl ImageInput {
             [lead, rest @ ..] if !is_batched && rest.len() == 3 && takes_one(lead) => (rest, true),
             dims => (dims, false),
         };
-        let means = config.and_then(|config| config.image_mean.as_ref());
-        let form = Form::of(dims, means.map(Vec::len), config.is_some());
+        let channels = config.and_then(ImageConfig::channels);
+        let form = Form::of(dims, channels, config.is_some());
         let form = form.ok_or_else(|| format!("it takes no images: input {input} is none"))?;
         let target = form.target;
         let processor = match config {
