@@ -607,7 +607,7 @@ fn the_models_tell_what_loaded_networks_take() {
     );
     assert_eq!(
         network("sentences"),
-        json!({"takes": ["texts"], "max_tokens": 32, "classes": ["calm", "glad", "cross"]})
+        json!({"takes": ["texts"], "max_tokens": 32, "classes": ["calm", "glad", "cross"], "classes_per_token": false})
     );
     // It is not loaded.
     assert_eq!(network("classifier"), Value::Null);

@@ -223,25 +223,26 @@ where
     T: Send + 'static,
     E: From<Refusal> + Send + 'static,
 {
-    at_once_or_apart(bytes.len(), move || read(&bytes)).await
+    at_once_or_apart(bytes.len() <= SHORT, move || read(&bytes)).await
 }
 
-/// Reads a body, or parts of one, of so many bytes; a long one on a blocking thread.
+/// Longest body, or answer, that is read or written at once, in bytes.
+pub const SHORT: usize = 64 << 10;
+
+/// Does at once what takes no time, and else on a blocking thread.
 pub async fn at_once_or_apart<T, E>(
-    length: usize,
-    read: impl FnOnce() -> Result<T, E> + Send + 'static,
+    is_short: bool,
+    work: impl FnOnce() -> Result<T, E> + Send + 'static,
 ) -> Result<T, E>
 where
     T: Send + 'static,
     E: From<Refusal> + Send + 'static,
 {
-    /// Longest body that is parsed at once, in bytes.
-    const SHORT: usize = 64 << 10;
-    if length <= SHORT {
-        return read();
+    if is_short {
+        return work();
     }
-    let parsed = tokio::task::spawn_blocking(read).await;
-    parsed.unwrap_or_else(|error| Err(Refusal::Broken(error.to_string()).into()))
+    let done = tokio::task::spawn_blocking(work).await;
+    done.unwrap_or_else(|error| Err(Refusal::Broken(error.to_string()).into()))
 }
 
 /// Refuses a JSON text with more values than any request needs.

@@ -106,13 +106,11 @@ impl Card {
         };
         let uses = NetworkUses::of((&config, &meaning), &summary.inputs, &summary.outputs);
         let uses = uses.map_err(|problem| anyhow::anyhow!("{name}: config.pbtxt: {problem}"))?;
-        let images = uses.image_input.is_some().then_some("images");
-        let texts = uses.takes_text.then_some("texts");
         Ok(Card {
             name,
             note,
             built_in,
-            takes: images.into_iter().chain(texts).collect(),
+            takes: uses.takes(),
             max_tokens: uses.max_tokens,
             classes: uses.classes,
             classes_per_token: uses.is_per_token,

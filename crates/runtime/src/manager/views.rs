@@ -308,8 +308,9 @@ impl Manager {
             device: DEVICE,
             info: loaded.and_then(|loaded| loaded.weights.info().cloned()),
             network: loaded.and_then(|loaded| {
-                let engine = Arc::clone(&loaded.instances.first()?.engine);
-                Some(Arc::clone(engine.network()?.uses()))
+                let mut instances = loaded.instances.iter();
+                let instance = instances.find(|instance| !instance.leaving)?;
+                Some(Arc::clone(Arc::clone(&instance.engine).network()?.uses()))
             }),
             quantized: loaded.map(|loaded| loaded.is_quantized()),
             loaded_at: loaded.map(|loaded| self.clock.date(loaded.since)),

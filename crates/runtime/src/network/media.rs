@@ -152,7 +152,8 @@ impl Preparers {
         let lengths = rows.iter().map(|row| TextInputs::length(row));
         let longest = lengths.max().unwrap_or(0);
         let whole = longest.saturating_mul(rows.len());
-        { Left::ALL }.take_tokens(whole)?;
+        let taken = { Left::ALL }.take_tokens(whole);
+        taken.map_err(|problem| format!("input \"text\": {problem}"))?;
         for (place, at) in text.places.iter().enumerate() {
             let column: Option<Vec<&HostTensor>> = rows.iter().map(|row| row.get(place)).collect();
             let whole = column.and_then(|column| text.join(place, &column));

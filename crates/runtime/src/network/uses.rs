@@ -46,6 +46,15 @@ impl NetworkUses {
         Ok(NetworkUses::new(&inputs, &preparers, labels.as_ref()))
     }
 
+    /// `images` and `texts`, as far as it takes them.
+    pub fn takes(&self) -> Vec<&'static str> {
+        let images = self.image_input.is_some().then_some("images");
+        images
+            .into_iter()
+            .chain(self.takes_text.then_some("texts"))
+            .collect()
+    }
+
     pub(super) fn new(
         inputs: &[ValueInfo],
         preparers: &Preparers,

@@ -117,16 +117,17 @@ pub struct ManagedNetwork {
     max_tokens: Option<usize>,
     /// The classes that its answers name; empty where it is no classifier, or they are not known.
     classes: Vec<String>,
+    /// Whether they name one for each token of a text.
+    classes_per_token: bool,
 }
 
 impl From<&NetworkUses> for ManagedNetwork {
     fn from(uses: &NetworkUses) -> Self {
-        let images = uses.image_input.is_some().then_some("images");
-        let texts = uses.takes_text.then_some("texts");
         Self {
-            takes: images.into_iter().chain(texts).collect(),
+            takes: uses.takes(),
             max_tokens: uses.max_tokens,
             classes: uses.classes.clone(),
+            classes_per_token: uses.is_per_token,
         }
     }
 }

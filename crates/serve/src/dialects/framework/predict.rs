@@ -18,7 +18,7 @@ use crate::admission::Ticket;
 use crate::answer::before;
 use crate::audit::Note;
 use crate::caller::Caller;
-use crate::extract::{admit_bytes, at_once_or_apart, parse_object, parse_with};
+use crate::extract::{SHORT, admit_bytes, at_once_or_apart, parse_object, parse_with};
 use crate::fields::{FieldError, Fields};
 use crate::inputs::{boundary, fields, parts};
 use crate::metrics::Measure;
@@ -219,7 +219,7 @@ async fn receive(app: &App, request: Request) -> Result<(Ticket, Received), Prob
         Some(boundary) => {
             let length = body.len();
             let parts = parts(body, boundary).await?;
-            at_once_or_apart(length, move || fields(parts, &FIELDS)).await?
+            at_once_or_apart(length <= SHORT, move || fields(parts, &FIELDS)).await?
         }
         None => parse_with(body, |bytes| parse_object(bytes)).await?,
     };

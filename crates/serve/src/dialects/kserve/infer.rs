@@ -18,7 +18,7 @@ use crate::answer::before;
 use crate::audit::Note;
 use crate::caller::Caller;
 use crate::encoding;
-use crate::extract::{admit_bytes, parse_object, parse_with};
+use crate::extract::{SHORT, admit_bytes, at_once_or_apart, parse_object, parse_with};
 use crate::fields::Fields;
 use crate::metrics::Measure;
 use crate::network::network;
@@ -27,9 +27,6 @@ use crate::state::App;
 
 /// So many elements in JSON are made tensors at once; more of them on a thread for it.
 const FEW: usize = 16 << 10;
-
-/// Outputs of so many bytes are written at once; longer ones on a thread for it.
-const SHORT: usize = 64 << 10;
 
 /// Runs a network on tensors.
 ///
@@ -195,18 +192,6 @@ fn with_texts(fields: Fields, given: &Given) -> Fields {
         members.insert("text".to_owned(), texts.into());
     }
     Fields::new(members)
-}
-
-/// Does what takes no time at once, and other work on a thread for it.
-async fn at_once_or_apart<T: Send + 'static>(
-    is_short: bool,
-    work: impl FnOnce() -> Result<T, Problem> + Send + 'static,
-) -> Result<T, Problem> {
-    if is_short {
-        return work();
-    }
-    let done = tokio::task::spawn_blocking(work).await;
-    done.unwrap_or_else(|error| Err(Problem::new(Kind::Internal, error.to_string())))
 }
 
 /// The answer with its headers, compressed if its client likes that.

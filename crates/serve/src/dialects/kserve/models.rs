@@ -48,6 +48,8 @@ pub struct ModelParameters {
     max_tokens: Option<usize>,
     /// The names of the classes whose scores it gives; empty where it is no classifier, or they are not known.
     classes: Vec<String>,
+    /// Whether there are scores for each token of a text.
+    classes_per_token: bool,
 }
 
 impl ModelParameters {
@@ -67,6 +69,7 @@ impl ModelParameters {
             bytes_inputs: texts.chain(images).map(str::to_owned).collect(),
             max_tokens: uses.max_tokens,
             classes: uses.classes.clone(),
+            classes_per_token: uses.is_per_token,
         }
     }
 }

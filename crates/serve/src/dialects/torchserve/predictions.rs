@@ -14,7 +14,7 @@ use super::error::{ApiError, Errors};
 use crate::answer::before;
 use crate::audit::Note;
 use crate::caller::Caller;
-use crate::extract::{Refusal, admit_bytes, at_once_or_apart, check_values, parse_with};
+use crate::extract::{Refusal, SHORT, admit_bytes, at_once_or_apart, check_values, parse_with};
 use crate::fields::Fields;
 use crate::inputs::{boundary, media_type, parts};
 use crate::metrics::Measure;
@@ -164,7 +164,7 @@ async fn unpack(headers: &HeaderMap, body: Bytes) -> Result<Bytes, Problem> {
     if media_type(headers) == Some("application/x-www-form-urlencoded") {
         // What curl calls so unless told otherwise is most often JSON.
         let read = move || Ok(form(&body).unwrap_or(body));
-        return at_once_or_apart(length, read).await;
+        return at_once_or_apart(length <= SHORT, read).await;
     }
     Ok(body)
 }
